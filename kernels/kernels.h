@@ -1,0 +1,150 @@
+/* kernels.h: the arithmetic of an encoder, as a table of functions on pointers.
+ *
+ * Nothing here can fail, allocates, or starts a thread: a caller splits work into row and panel ranges and gives every
+ * thread its own. scalar.c is the specification; every other file computes the same thing with one instruction set.
+ *
+ * Rules that hold for every function of the table:
+ *   - Buffers do not overlap unless a comment says that they may.
+ *   - The order in which products are summed depends on k alone, never on how many rows or panels a call has (the
+ *     OpenBLAS product is the exception), so the same row gives the same bits whatever else is computed beside it.
+ *   - INT8 products are bit-exact: every level with the same kern_table.q8_max gives the same bytes as scalar.c, for
+ *     KERN_IDENTITY. Float products keep |error| <= k * 2^-24 * sum |x||w| against exact arithmetic.
+ *   - Rows, columns and depth are as long as the arguments say, any value from 1 up; buffers need no alignment beyond
+ *     that of their type, but 64 bytes is fastest. Widths named "padded" are rounded up to KERN_PANEL.
+ */
+#ifndef KERNELS_KERNELS_H
+#define KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    KERN_PANEL = 16,   /* output columns of one weight panel */
+    KERN_Q8_ALIGN = 64 /* quantised rows and their weights are padded to this many values of k */
+};
+
+/* From the slowest to the fastest; each runs on every CPU that has what the one above it needs. KERN_OPENBLAS computes
+ * float products with OpenBLAS and everything else with the machine's best instructions. */
+enum kern_level {
+    KERN_SCALAR,
+    KERN_OPENBLAS,
+    KERN_AVX2,   /* AVX2, FMA, F16C; INT8 with 7-bit activations */
+    KERN_AVX512, /* AVX-512 F, BW, VL, DQ; INT8 as AVX2 */
+    KERN_VNNI,   /* AVX-512 VNNI; INT8 with 8-bit activations */
+    KERN_LEVELS
+};
+
+/* How the weights of a product are held and its arithmetic done. */
+enum kern_scheme {
+    KERN_F32,  /* float weights, float arithmetic */
+    KERN_INT8, /* s8 weights with a scale per column, u8 activations with a scale and zero point per row */
+    KERN_SCHEMES
+};
+
+/* What is done to a product's sum plus bias before it is stored. */
+enum kern_epilogue {
+    KERN_IDENTITY,
+    KERN_GELU /* x * Phi(x) by erf; |error| <= 5e-7 on every level */
+};
+
+/* A matrix of activations, (rows, columns), in the forms its readers want. f32 is always there. q8, scale and zero are
+ * NULL unless an INT8 product reads the matrix: row r is scale[r] * (q8 - zero[r]). */
+struct kern_rows {
+    float *f32;
+    long stride; /* floats from one row of f32 to the next */
+    uint8_t *q8; /* in the level's own order: written by quantise or add_norm, read by gemm */
+    long q8_stride; /* bytes of one row of q8: columns rounded up to KERN_Q8_ALIGN, and never a multiple of 4096 */
+    float *scale; /* (rows) */
+    int32_t *zero; /* (rows), 0..kern_table.q8_max */
+};
+
+/* A packed weight matrix (n, k) and what is added to its products. Columns n..padded n have zero weights, bias, scale and
+ * column sum. */
+struct kern_weights {
+    enum kern_scheme scheme;
+    long n, k;
+    const void *panels; /* F32: (n/16, k, 16) float, or as kern_table.pack_f32 says; INT8: (n/16, k/4, 16, 4) s8, k padded to 64 */
+    const float *bias; /* (padded n) */
+    const float *scale; /* (padded n), INT8 only */
+    const int32_t *column_sum; /* (padded n), INT8 only: sum over k of the s8 weights */
+};
+
+/* y[m0..m1, 16*p0..16*p1] = epilogue(x W^T + bias). y is (rows, padded n) and not x. */
+struct kern_gemm {
+    const struct kern_rows *x;
+    const struct kern_weights *w;
+    float *y;
+    long y_stride;
+    long m0, m1; /* rows */
+    long p0, p1; /* panels */
+    enum kern_epilogue epilogue;
+};
+
+/* Self-attention of queries q0..q1 of one text and one head: out = softmax(scale * Q K^T) V. */
+struct kern_attention {
+    const float *q, *k, *v; /* (tokens, dim), rows stride floats apart */
+    long stride;
+    float *out; /* (tokens, dim): rows q0..q1 are written */
+    long out_stride;
+    long tokens, dim;
+    long q0, q1;
+    float scale;
+    void *scratch; /* kern_table.attention_scratch(tokens, dim) bytes, aligned to 64 */
+};
+
+/* y[m0..m1] = LayerNorm(x + residual) * gamma + beta over `width` columns; eps is added to the variance (mean of squares
+ * about the mean). residual may be NULL; y->f32 may be x or residual. Where y->q8 is set, the rows are quantised too,
+ * exactly as quantise would. */
+struct kern_norm {
+    const float *x;
+    long x_stride;
+    const float *residual;
+    long residual_stride;
+    const float *gamma, *beta; /* (width) */
+    float eps;
+    long width;
+    struct kern_rows *y;
+    long m0, m1;
+};
+
+struct kern_table {
+    enum kern_level level;
+    const char *name; /* of the level, as DISTILD_CPU spells it */
+    int q8_max;       /* largest quantised activation: 255, or 127 where 16-bit sums would saturate */
+    int panel_group;  /* panels that gemm likes to be given at a time: split work at multiples of it */
+
+    void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
+
+    /* Quantises rows m0..m1, `width` columns each, of rows->f32 into rows->q8, scale and zero:
+     *   lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / q8_max (1 where that is 0 or not finite),
+     *   zero = rint(-lo / scale), q = clamp(rint(x * (1 / scale)) + zero, 0, q8_max); the padding is 0. */
+    void (*quantise)(const struct kern_table *table, struct kern_rows *rows, long width, long m0, long m1);
+    void (*add_norm)(const struct kern_table *table, const struct kern_norm *job);
+    void (*attention)(const struct kern_attention *job);
+    size_t (*attention_scratch)(long tokens, long dim);
+    void (*gelu)(float *x, long n); /* in place */
+
+    /* Packing. `rows` are 16 pointers to k weights each, one an output column, NULL for a column of padding. */
+    size_t (*panel_bytes[KERN_SCHEMES])(long k); /* of one packed panel */
+    void (*pack_f32)(void *panel, const float *const rows[KERN_PANEL], long k);
+    void (*pack_s8)(void *panel, int32_t column_sum[KERN_PANEL], const int8_t *const rows[KERN_PANEL], long k);
+    /* q = rint(w / scale), scale = max |w| / 127; returns scale, and 0 for a row of zeros. */
+    float (*quantise_weights)(int8_t *q, const float *w, long k);
+    void (*f16_to_f32)(float *out, const uint16_t *in, long n);
+    void (*bf16_to_f32)(float *out, const uint16_t *in, long n);
+    void (*s8_to_f32)(float *out, const int8_t *in, float scale, long n); /* out = scale * in */
+};
+
+/* The best level that this CPU and operating system allow (AVX state enabled in XCR0). */
+enum kern_level kern_best_level(void);
+/* Whether a level can run here. KERN_SCALAR and KERN_OPENBLAS always can. */
+int kern_level_available(enum kern_level level);
+/* The level's name in lower case, as DISTILD_CPU takes it; NULL outside the enum. */
+const char *kern_level_name(enum kern_level level);
+/* Looks a name up; KERN_LEVELS where there is none. */
+enum kern_level kern_level_from_name(const char *name);
+/* Fills the table for a level, which must be available: the specification, overlaid with what each level up to it adds.
+ * Also pins OpenBLAS to one thread per caller, since parallelism belongs to the caller. */
+void kern_table_init(struct kern_table *table, enum kern_level level);
+
+#endif

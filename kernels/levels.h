@@ -1,0 +1,20 @@
+/* levels.h: what each file of the floor adds to the table, from the specification upward. */
+#ifndef KERNELS_LEVELS_H
+#define KERNELS_LEVELS_H
+
+#include "kernels/kernels.h"
+
+void kern_overlay_scalar(struct kern_table *table); /* scalar.c: every entry */
+void kern_overlay_openblas(struct kern_table *table); /* openblas.c: the float product and its packing */
+#if defined(__x86_64__)
+void kern_overlay_avx2(struct kern_table *table);   /* avx2.c, with the products of gemm_avx2.c */
+void kern_overlay_avx512(struct kern_table *table); /* avx512.c, with the products of gemm_avx512.c */
+void kern_overlay_vnni(struct kern_table *table);   /* gemm_vnni.c */
+
+void kern_gemm_f32_avx2(const struct kern_gemm *job);
+void kern_gemm_int8_avx2(const struct kern_gemm *job);
+void kern_gemm_f32_avx512(const struct kern_gemm *job);
+void kern_gemm_int8_vnni(const struct kern_gemm *job);
+#endif
+
+#endif
