@@ -1,0 +1,75 @@
+/* server.h: models served over HTTP.
+ *
+ * server_run is what the `serve` command calls: it starts, announces itself, waits for SIGTERM or
+ * SIGINT, drains and returns. The other calls are its parts, for tests and for programs with a main
+ * loop of their own. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/distil.h"
+#include "server/log.h"
+
+struct server_model_options {
+    const char *name; /* by which requests ask for it; NULL: "default" */
+    const char *path; /* model file or HuggingFace directory; NULL: the bundled model */
+    distil_options engine;
+};
+
+/* Start from server_options_default(). Strings are not copied: they must outlive the server. */
+struct server_options {
+    const char *host; /* address or name to listen on; an IPv6 address without brackets */
+    uint16_t port;    /* 0: any free port, see server_port */
+    const struct server_model_options
+        *models;      /* the first one answers where a request names none */
+    int model_count;  /* 0: the bundled model alone */
+    int workers;      /* batches computed at once */
+    int threads;      /* of each worker; 0: every CPU the process may use, divided by the workers */
+    int http_threads; /* that read and write HTTP; 0: one per CPU, 1 to 4 */
+    int max_queue;    /* texts waiting to be computed, beyond which a request is answered 503 */
+    int max_batch_tokens;      /* of the texts computed together */
+    int max_client_batch;      /* texts of one request */
+    size_t max_body;           /* bytes of a request's body */
+    int max_connections;       /* 0: as many as the limit of open files allows, at most 16384 */
+    int idle_timeout_seconds;  /* after which a silent connection is closed */
+    int drain_timeout_seconds; /* that accepted requests have to finish in after SIGTERM */
+    struct server_log log;
+};
+
+struct server;
+
+/* 127.0.0.1:8080, the bundled model, one worker on all CPUs, 1024 texts waiting, 2048 tokens a
+ * batch, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain, the log at info
+ * on standard error as text. */
+struct server_options server_options_default(void);
+
+/* Serves until SIGTERM or SIGINT, then answers what was accepted and returns DISTIL_OK. Writes the
+ * line `distild listening on http://HOST:PORT ...` once requests are answered. A second signal
+ * gives up the wait: DISTIL_BUSY, with threads still computing, so that the caller should end by
+ * _exit. DISTIL_INVALID names a bad option; DISTIL_SYSTEM an address that cannot be listened on;
+ * the errors of distil_model_open. To be called before other threads start, as it blocks the
+ * signals it waits for. */
+distil_status server_run(const struct server_options *options, distil_error *error);
+
+/* Checks the options and listens; answers 503 until server_load has loaded the models and started
+ * the workers. */
+distil_status server_start(const struct server_options *options, struct server **server,
+                           distil_error *error);
+distil_status server_load(struct server *server, distil_error *error);
+/* The port listened on. */
+int server_port(const struct server *server);
+
+/* Stops listening and says so at /health; requests on open connections are still answered. */
+void server_drain(struct server *server);
+/* Requests received and not yet fully answered. */
+int server_in_flight(const struct server *server);
+/* Whether a drained server has nothing left to answer. */
+bool server_drained(struct server *server);
+/* Ends: drains if that has not been done, answers what still waits with 503, stops the threads,
+ * frees. NULL is ignored. */
+void server_free(struct server *server);
+
+#endif
