@@ -4,16 +4,16 @@
  *   distil_session *session;
  *   distil_error error;
  *   distil_prediction prediction;
- *   if (distil_model_open(NULL, NULL, &model, &error) || distil_session_create(model, 0, &session, &error))
- *       return fprintf(stderr, "%s\n", error.message), 1;
- *   const char *text = "a charming and often affecting journey";
- *   if (distil_predict(session, &text, 1, &prediction, &error) == DISTIL_OK)
- *       printf("%s %.4f\n", distil_label(model, prediction.label), prediction.score);
+ *   if (distil_model_open(NULL, NULL, &model, &error) || distil_session_create(model, 0, &session,
+ * &error)) return fprintf(stderr, "%s\n", error.message), 1; const char *text = "a charming and
+ * often affecting journey"; if (distil_predict(session, &text, 1, &prediction, &error) ==
+ * DISTIL_OK) printf("%s %.4f\n", distil_label(model, prediction.label), prediction.score);
  *   distil_session_free(session);
  *   distil_model_free(model);
  *
- * A model is immutable and may be shared by any number of threads and sessions. A session owns the memory and the threads
- * of one computation at a time: use it from one thread at once. Computing allocates nothing.
+ * A model is immutable and may be shared by any number of threads and sessions. A session owns the
+ * memory and the threads of one computation at a time: use it from one thread at once. Computing
+ * allocates nothing.
  */
 #ifndef DISTIL_H
 #define DISTIL_H
@@ -31,30 +31,38 @@ typedef struct distil_model distil_model;
 typedef struct distil_session distil_session;
 
 typedef struct {
-    const char *precision; /* "fp32" or "int8"; NULL: the fastest within int8's accuracy on this CPU */
-    const char *cpu;       /* "scalar", "openblas", "avx2", "avx512", "vnni"; NULL: DISTILD_CPU, else the best this CPU has */
+    const char
+        *precision;  /* "fp32" or "int8"; NULL: the fastest within int8's accuracy on this CPU */
+    const char *cpu; /* "scalar", "openblas", "avx2", "avx512", "vnni"; NULL: DISTILD_CPU, else the
+                        best this CPU has */
 } distil_options;
 
-typedef enum { DISTIL_TASK_NONE, DISTIL_TASK_CLASSIFY, DISTIL_TASK_TOKENS, DISTIL_TASK_ANSWER } distil_task;
+typedef enum {
+    DISTIL_TASK_NONE,
+    DISTIL_TASK_CLASSIFY,
+    DISTIL_TASK_TOKENS,
+    DISTIL_TASK_ANSWER
+} distil_task;
 typedef enum { DISTIL_SOFTMAX, DISTIL_SIGMOID, DISTIL_REGRESSION } distil_problem;
 
 typedef struct {
     const char *path;
-    const char *digest;    /* SHA-256 of the model file's contents; "" for a HuggingFace directory */
+    const char *digest; /* SHA-256 of the model file's contents; "" for a HuggingFace directory */
     const char *precision; /* that computes */
     const char *cpu;       /* level that computes */
     distil_task task;
     distil_problem problem;
     int hidden, layers, heads, ffn, vocab;
-    int window;      /* most tokens of one text */
+    int window; /* most tokens of one text */
     int label_count;
     double load_seconds;
 } distil_info;
 
-/* path: a model file or a HuggingFace directory; NULL: the bundled model, looked for as DISTILD_MODEL says, beside the
- * program, in the build tree and where it is installed. options may be NULL. */
-DISTIL_API distil_status distil_model_open(const char *path, const distil_options *options, distil_model **model,
-                                           distil_error *error);
+/* path: a model file or a HuggingFace directory; NULL: the bundled model, looked for as
+ * DISTILD_MODEL says, beside the program, in the build tree and where it is installed. options may
+ * be NULL. */
+DISTIL_API distil_status distil_model_open(const char *path, const distil_options *options,
+                                           distil_model **model, distil_error *error);
 DISTIL_API void distil_model_free(distil_model *model);
 DISTIL_API const distil_info *distil_model_info(const distil_model *model);
 /* The name of label 0 <= i < label_count; NULL outside. */
@@ -62,12 +70,18 @@ DISTIL_API const char *distil_label(const distil_model *model, int i);
 
 /* Tokens. */
 typedef struct distil_tokens distil_tokens;
-typedef enum { DISTIL_TRUNCATE_NONE, DISTIL_TRUNCATE_RIGHT, DISTIL_TRUNCATE_LEFT } distil_truncation;
+typedef enum {
+    DISTIL_TRUNCATE_NONE,
+    DISTIL_TRUNCATE_RIGHT,
+    DISTIL_TRUNCATE_LEFT
+} distil_truncation;
 
-/* Encodes a text, and with pair not NULL a pair. *tokens is created when NULL, else reused. DISTIL_TOO_LONG where the text
- * does not fit the window and truncation is NONE. Lengths are in bytes. */
-DISTIL_API distil_status distil_encode(const distil_model *model, const char *text, size_t length, const char *pair,
-                                       size_t pair_length, distil_truncation truncation, distil_tokens **tokens,
+/* Encodes a text, and with pair not NULL a pair. *tokens is created when NULL, else reused.
+ * DISTIL_TOO_LONG where the text does not fit the window and truncation is NONE. Lengths are in
+ * bytes. */
+DISTIL_API distil_status distil_encode(const distil_model *model, const char *text, size_t length,
+                                       const char *pair, size_t pair_length,
+                                       distil_truncation truncation, distil_tokens **tokens,
                                        distil_error *error);
 DISTIL_API void distil_tokens_free(distil_tokens *tokens);
 DISTIL_API int distil_tokens_count(const distil_tokens *tokens);
@@ -79,30 +93,33 @@ DISTIL_API const int32_t *distil_tokens_ids(const distil_tokens *tokens);
 DISTIL_API const int32_t (*distil_tokens_offsets(const distil_tokens *tokens))[2];
 /* The token with an id; NULL outside the vocabulary. */
 DISTIL_API const char *distil_token(const distil_model *model, int32_t id);
-/* Tokens from ids, for callers with a tokenizer of their own; DISTIL_INVALID for an id outside the vocabulary or a count
- * outside 1..window. */
-DISTIL_API distil_status distil_tokens_from_ids(const distil_model *model, const int32_t *ids, int count,
-                                                distil_tokens **tokens, distil_error *error);
+/* Tokens from ids, for callers with a tokenizer of their own; DISTIL_INVALID for an id outside the
+ * vocabulary or a count outside 1..window. */
+DISTIL_API distil_status distil_tokens_from_ids(const distil_model *model, const int32_t *ids,
+                                                int count, distil_tokens **tokens,
+                                                distil_error *error);
 
 /* threads: 0 for every CPU that the affinity mask and the cgroup quota allow. */
-DISTIL_API distil_status distil_session_create(const distil_model *model, int threads, distil_session **session,
-                                               distil_error *error);
+DISTIL_API distil_status distil_session_create(const distil_model *model, int threads,
+                                               distil_session **session, distil_error *error);
 DISTIL_API void distil_session_free(distil_session *session);
 DISTIL_API int distil_session_threads(const distil_session *session);
 
-/* Computes n encoded texts together, as one ragged batch. logits: (n, label_count). DISTIL_TASK where the model has no
- * classification head. */
-DISTIL_API distil_status distil_logits(distil_session *session, const distil_tokens *const *texts, int n, float *logits,
-                                       distil_error *error);
+/* Computes n encoded texts together, as one ragged batch. logits: (n, label_count). DISTIL_TASK
+ * where the model has no classification head. */
+DISTIL_API distil_status distil_logits(distil_session *session, const distil_tokens *const *texts,
+                                       int n, float *logits, distil_error *error);
 /* The last hidden states: (total tokens of all texts, hidden), one text after another. */
-DISTIL_API distil_status distil_hidden_states(distil_session *session, const distil_tokens *const *texts, int n,
+DISTIL_API distil_status distil_hidden_states(distil_session *session,
+                                              const distil_tokens *const *texts, int n,
                                               float *hidden, distil_error *error);
 
-/* Logits to scores as the model's problem asks: softmax, sigmoid of each, or the value itself. May be in place. */
+/* Logits to scores as the model's problem asks: softmax, sigmoid of each, or the value itself. May
+ * be in place. */
 DISTIL_API void distil_scores(const distil_model *model, const float *logits, float *scores);
 
 typedef struct {
-    int label;   /* of the highest score */
+    int label; /* of the highest score */
     float score;
     int tokens;
     int truncated; /* 1 where the text was cut at the window */

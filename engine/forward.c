@@ -1,0 +1,327 @@
+/* The forward pass, in the terms of the paper: T tokens of B texts in one ragged matrix, D hidden,
+ * H heads of D/H columns, F feed-forward. Every thread of the team runs every function here, takes
+ * its share, and meets the others where the next step reads what they wrote. */
+#include "engine/forward.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "weights/pack.h"
+
+enum {
+    ROW_SPLIT = 512,  /* tokens from which a thread keeps to its own rows; with fewer, threads share
+                         out columns */
+    ROW_UNIT = 8,     /* rows of a kernel's tile: shares are multiples of it */
+    QUERY_BLOCK = 128 /* queries of one attention task */
+};
+
+struct run {
+    distil_session *s;
+    const distil_model *model;
+    enum engine_output output;
+    int thread, threads;
+    long rows;   /* of the matrices now: T, or B once only first tokens count */
+    long m0, m1; /* this thread's rows */
+    bool by_rows;
+};
+
+/* The bounds of share i of n among count, in whole units. */
+static long share(long n, long unit, int i, int count)
+{
+    long units = (n + unit - 1) / unit;
+    long at = units * i / count * unit;
+    return at < n ? at : n;
+}
+
+static void set_rows(struct run *r, long rows)
+{
+    r->rows = rows;
+    r->by_rows = rows >= ROW_SPLIT;
+    r->m0 = share(rows, ROW_UNIT, r->thread, r->threads);
+    r->m1 = share(rows, ROW_UNIT, r->thread + 1, r->threads);
+}
+
+/* All threads have done what came before. */
+static void meet(const struct run *r)
+{
+    engine_team_barrier(r->s->team);
+}
+
+/* The next step reads other threads' work only where columns are shared out. */
+static void step(const struct run *r)
+{
+    if (!r->by_rows)
+        meet(r);
+}
+
+/* y[rows, 16*p0..16*p1] = epilogue(x W^T + b) */
+static void product(const struct run *r, const struct kern_rows *x, const struct kern_weights *w,
+                    long p0, long p1, enum kern_epilogue epilogue, const struct kern_rows *y)
+{
+    const struct kern_table *kernels = &r->model->kernels;
+    struct kern_gemm job = {
+        .x = x,
+        .w = w,
+        .y = y->f32,
+        .y_stride = y->stride,
+        .m0 = 0,
+        .m1 = r->rows,
+        .p0 = p0,
+        .p1 = p1,
+        .epilogue = epilogue,
+    };
+    if (r->by_rows) {
+        job.m0 = r->m0;
+        job.m1 = r->m1;
+    } else {
+        job.p0 = p0 + share(p1 - p0, kernels->panel_group, r->thread, r->threads);
+        job.p1 = p0 + share(p1 - p0, kernels->panel_group, r->thread + 1, r->threads);
+    }
+    if (job.m0 < job.m1 && job.p0 < job.p1)
+        kernels->gemm[w->scheme](&job);
+    step(r);
+}
+
+static long panels(long columns)
+{
+    return (columns + KERN_PANEL - 1) / KERN_PANEL;
+}
+
+/* x as the products with w read it; nothing to do where they read floats. */
+static void quantise(const struct run *r, struct kern_rows *x, const struct kern_weights *w)
+{
+    if (w->scheme != KERN_INT8)
+        return;
+    r->model->kernels.quantise(&r->model->kernels, x, w->k, r->m0, r->m1);
+    step(r);
+}
+
+/* y = epilogue(x W^T + b) for an x that a normalisation left ready. */
+static void linear(const struct run *r, const struct kern_rows *x, const struct kern_weights *w,
+                   enum kern_epilogue epilogue, const struct kern_rows *y)
+{
+    product(r, x, w, 0, panels(w->n), epilogue, y);
+}
+
+/* x = LayerNorm(x + y), ready for the next product; y may be NULL. */
+static void add_norm(const struct run *r, const struct kern_rows *y, const struct engine_norm *norm,
+                     struct kern_rows *x)
+{
+    struct kern_norm job = {
+        .x = x->f32,
+        .x_stride = x->stride,
+        .residual = y ? y->f32 : NULL,
+        .residual_stride = y ? y->stride : 0,
+        .gamma = norm->gamma,
+        .beta = norm->beta,
+        .eps = r->model->weights->config.norm_eps,
+        .width = r->model->info.hidden,
+        .y = x,
+        .m0 = r->m0,
+        .m1 = r->m1,
+    };
+    if (job.m0 < job.m1)
+        r->model->kernels.add_norm(&r->model->kernels, &job);
+    step(r);
+}
+
+/* x (T, D) = LayerNorm(word[id] + position [+ token type]) */
+static void embed(const struct run *r)
+{
+    const struct weights_model *weights = r->model->weights;
+    const struct engine_chunk *chunk = &r->s->chunk;
+    struct kern_rows *x = &r->s->work.x;
+    const float *type = weights->token_type.data;
+    long hidden = r->model->info.hidden;
+
+    for (long m = r->m0; m < r->m1; m++) {
+        float *to = x->f32 + m * x->stride;
+        const float *word = weights_row(&weights->word, chunk->ids[m], &r->model->kernels, to);
+        const float *position = r->model->position + chunk->positions[m] * hidden;
+        for (long i = 0; i < hidden; i++)
+            to[i] = word[i] + position[i];
+        if (type && chunk->types[m])
+            for (long i = 0; i < hidden; i++)
+                to[i] += type[i];
+    }
+    const struct engine_norm norm = {weights->embedding_norm.gamma.data,
+                                     weights->embedding_norm.beta.data};
+    add_norm(r, NULL, &norm, x);
+}
+
+static long query_blocks(long tokens)
+{
+    return (tokens + QUERY_BLOCK - 1) / QUERY_BLOCK;
+}
+
+/* One head of one text: queries q0..q1 of q, rows from `out`. */
+static void attend(const struct run *r, const float *q, float *out, long text, long head, long q0,
+                   long q1)
+{
+    const struct engine_workspace *work = &r->s->work;
+    const long *start = r->s->chunk.start;
+    long hidden = r->model->info.hidden, dim = hidden / r->model->info.heads;
+    const float *rows = work->qkv.f32 + start[text] * work->qkv.stride + head * dim;
+    struct kern_attention job = {
+        .q = q + head * dim,
+        .k = rows + hidden,
+        .v = rows + 2 * hidden,
+        .stride = work->qkv.stride,
+        .out = out + head * dim,
+        .out_stride = work->context.stride,
+        .tokens = start[text + 1] - start[text],
+        .dim = dim,
+        .q0 = q0,
+        .q1 = q1,
+        .scale = 1.0F / sqrtf((float)dim),
+        .scratch = work->scratch + (size_t)r->thread * work->scratch_size,
+    };
+    r->model->kernels.attention(&job);
+}
+
+/* context (T, D) = softmax(Q K^T / sqrt(D/H)) V, per text and head; tasks go to threads as they
+ * become free. */
+static void attention(const struct run *r)
+{
+    const struct engine_workspace *work = &r->s->work;
+    const struct engine_chunk *chunk = &r->s->chunk;
+    long heads = r->model->info.heads, tasks = chunk->first_task[chunk->texts], text = 0;
+
+    for (long task; (task = engine_team_ticket(r->s->team)) < tasks;) {
+        while (task >= chunk->first_task[text + 1])
+            text++;
+        long tokens = chunk->start[text + 1] - chunk->start[text];
+        long index = task - chunk->first_task[text];
+        long q0 = index / heads * QUERY_BLOCK;
+        long q1 = q0 + QUERY_BLOCK < tokens ? q0 + QUERY_BLOCK : tokens;
+        attend(r, work->qkv.f32 + chunk->start[text] * work->qkv.stride,
+               work->context.f32 + chunk->start[text] * work->context.stride, text, index % heads,
+               q0, q1);
+    }
+    meet(r);
+}
+
+/* context (B, D): the first token of each text alone, whose queries are rows of q. */
+static void attention_of_first(const struct run *r, const struct kern_rows *q)
+{
+    const struct kern_rows *context = &r->s->work.context;
+    long heads = r->model->info.heads, tasks = r->s->chunk.texts * heads;
+    for (long task; (task = engine_team_ticket(r->s->team)) < tasks;) {
+        long text = task / heads;
+        attend(r, q->f32 + text * q->stride, context->f32 + text * context->stride, text,
+               task % heads, 0, 1);
+    }
+    meet(r);
+}
+
+/* What follows attention, on r->rows rows: output projection, feed-forward, each joined to x and
+ * normalised. */
+static void rest_of_layer(const struct run *r, const struct engine_layer *layer)
+{
+    struct engine_workspace *work = &r->s->work;
+    quantise(r, &work->context, &layer->output);
+    linear(r, &work->context, &layer->output, KERN_IDENTITY, &work->y);
+    add_norm(r, &work->y, &layer->attention_norm, &work->x);
+    linear(r, &work->x, &layer->up, KERN_GELU, &work->inner);
+    quantise(r, &work->inner, &layer->down);
+    linear(r, &work->inner, &layer->down, KERN_IDENTITY, &work->y);
+    add_norm(r, &work->y, &layer->output_norm, &work->x);
+}
+
+static void whole_layer(const struct run *r, const struct engine_layer *layer)
+{
+    struct engine_workspace *work = &r->s->work;
+    linear(r, &work->x, &layer->qkv, KERN_IDENTITY, &work->qkv);
+    if (r->by_rows)
+        meet(r);
+    attention(r);
+    rest_of_layer(r, layer);
+}
+
+/* The last layer where only first tokens are read: keys and values of all tokens, everything else
+ * for B rows. */
+static void first_token_layer(struct run *r, const struct engine_layer *layer)
+{
+    struct engine_workspace *work = &r->s->work;
+    const struct engine_chunk *chunk = &r->s->chunk;
+    long hidden = r->model->info.hidden;
+
+    product(r, &work->x, &layer->qkv, hidden / KERN_PANEL, panels(3 * hidden), KERN_IDENTITY,
+            &work->qkv);
+    if (r->by_rows)
+        meet(r);
+    /* First tokens move up to rows 0..B: start[b] >= b, so none is overwritten before it is moved.
+     */
+    if (r->thread == 0)
+        for (long b = 1; b < chunk->texts; b++)
+            memmove(work->x.f32 + b * work->x.stride,
+                    work->x.f32 + chunk->start[b] * work->x.stride, (size_t)hidden * sizeof(float));
+    meet(r);
+    set_rows(r, chunk->texts);
+    quantise(r, &work->x, &layer->qkv);
+    product(r, &work->x, &layer->qkv, 0, panels(hidden), KERN_IDENTITY, &work->y);
+    if (r->by_rows)
+        meet(r);
+    attention_of_first(r, &work->y);
+    rest_of_layer(r, layer);
+}
+
+static void activate(const struct run *r, struct kern_rows *y)
+{
+    long hidden = r->model->info.hidden;
+    bool tanh_head = r->model->weights->config.head_activation == WEIGHTS_TANH;
+    for (long m = r->m0; m < r->m1; m++) {
+        float *row = y->f32 + m * y->stride;
+        for (long i = 0; i < hidden; i++)
+            row[i] = tanh_head ? tanhf(row[i]) : fmaxf(row[i], 0.0F);
+    }
+    step(r);
+}
+
+/* logits (B, labels) from the first tokens' hidden states, rows 0..B of x */
+static void classify(const struct run *r)
+{
+    struct engine_workspace *work = &r->s->work;
+    struct kern_rows *pooled = &work->x;
+    if (r->model->head_dense.n) {
+        linear(r, &work->x, &r->model->head_dense, KERN_IDENTITY, &work->y);
+        activate(r, &work->y);
+        pooled = &work->y;
+    }
+    linear(r, pooled, &r->model->head, KERN_IDENTITY, &work->logits);
+}
+
+static void forward_share(void *context, int thread)
+{
+    struct run r = *(const struct run *)context;
+    int layers = r.model->info.layers;
+    r.thread = thread;
+    set_rows(&r, r.s->chunk.tokens);
+
+    embed(&r);
+    for (int i = 0; i < layers - 1; i++)
+        whole_layer(&r, &r.model->layers[i]);
+    if (r.output == ENGINE_HIDDEN) {
+        whole_layer(&r, &r.model->layers[layers - 1]);
+    } else {
+        first_token_layer(&r, &r.model->layers[layers - 1]);
+        classify(&r);
+    }
+}
+
+void engine_forward(distil_session *session, enum engine_output output)
+{
+    struct engine_chunk *chunk = &session->chunk;
+    for (long b = 0; b < chunk->texts; b++) {
+        long tasks =
+            session->model->info.heads * query_blocks(chunk->start[b + 1] - chunk->start[b]);
+        chunk->first_task[b + 1] = chunk->first_task[b] + tasks;
+    }
+    struct run run = {
+        .s = session,
+        .model = session->model,
+        .output = output,
+        .threads = engine_team_threads(session->team),
+    };
+    engine_team_run(session->team, forward_share, &run);
+}

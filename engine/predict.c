@@ -1,0 +1,125 @@
+/* From encoded texts to answers: what the public header offers on a session. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/forward.h"
+#include "engine/tokens.h"
+
+/* Fills the chunk with texts from `first` on, as many as fit; returns the index after the last. */
+static int fill_chunk(distil_session *session, const distil_tokens *const *texts, int first, int n)
+{
+    struct engine_chunk *chunk = &session->chunk;
+    long at = 0;
+    int i = first;
+    for (; i < n; i++) {
+        const struct engine_encoding *text = &texts[i]->encoding;
+        if (at + text->count > session->capacity)
+            break;
+        memcpy(chunk->ids + at, text->ids, (size_t)text->count * sizeof *text->ids);
+        memcpy(chunk->types + at, text->types, (size_t)text->count);
+        for (int j = 0; j < text->count; j++)
+            chunk->positions[at + j] = j;
+        chunk->start[i - first] = at;
+        at += text->count;
+    }
+    chunk->start[i - first] = at;
+    chunk->texts = i - first;
+    chunk->tokens = at;
+    return i;
+}
+
+static void copy_rows(float *out, const struct kern_rows *rows, long count, long width)
+{
+    for (long i = 0; i < count; i++)
+        memcpy(out + i * width, rows->f32 + i * rows->stride, (size_t)width * sizeof *out);
+}
+
+distil_status distil_logits(distil_session *session, const distil_tokens *const *texts, int n,
+                            float *logits, distil_error *error)
+{
+    const distil_info *info = &session->model->info;
+    if (info->task != DISTIL_TASK_CLASSIFY)
+        return distil_fail(error, DISTIL_TASK, "%s has no text classification head", info->path);
+    for (int first = 0; first < n;) {
+        int next = fill_chunk(session, texts, first, n);
+        engine_forward(session, ENGINE_LOGITS);
+        copy_rows(logits + (long)first * info->label_count, &session->work.logits, next - first,
+                  info->label_count);
+        first = next;
+    }
+    return DISTIL_OK;
+}
+
+distil_status distil_hidden_states(distil_session *session, const distil_tokens *const *texts,
+                                   int n, float *hidden, distil_error *error)
+{
+    const distil_info *info = &session->model->info;
+    (void)error;
+    for (int first = 0; first < n;) {
+        first = fill_chunk(session, texts, first, n);
+        engine_forward(session, ENGINE_HIDDEN);
+        copy_rows(hidden, &session->work.x, session->chunk.tokens, info->hidden);
+        hidden += session->chunk.tokens * info->hidden;
+    }
+    return DISTIL_OK;
+}
+
+void distil_scores(const distil_model *model, const float *logits, float *scores)
+{
+    int n = model->info.label_count;
+    float highest = -INFINITY, sum = 0;
+    switch (model->info.problem) {
+    case DISTIL_REGRESSION:
+        memmove(scores, logits, (size_t)n * sizeof *scores);
+        return;
+    case DISTIL_SIGMOID:
+        for (int i = 0; i < n; i++)
+            scores[i] = 1.0F / (1.0F + expf(-logits[i]));
+        return;
+    case DISTIL_SOFTMAX:
+        for (int i = 0; i < n; i++)
+            highest = fmaxf(highest, logits[i]);
+        for (int i = 0; i < n; i++)
+            sum += scores[i] = expf(logits[i] - highest);
+        for (int i = 0; i < n; i++)
+            scores[i] /= sum;
+        return;
+    }
+}
+
+static distil_prediction decide(const distil_model *model, const distil_tokens *tokens,
+                                float *logits)
+{
+    distil_prediction prediction = {.tokens = tokens->encoding.count,
+                                    .truncated = tokens->encoding.truncated};
+    distil_scores(model, logits, logits);
+    for (int i = 1; i < model->info.label_count; i++)
+        if (logits[i] > logits[prediction.label])
+            prediction.label = i;
+    prediction.score = logits[prediction.label];
+    return prediction;
+}
+
+distil_status distil_predict(distil_session *session, const char *const *texts, int n,
+                             distil_prediction *predictions, distil_error *error)
+{
+    const distil_model *model = session->model;
+    for (int first = 0; first < n;) {
+        int count = n - first < ENGINE_PREDICT_BATCH ? n - first : ENGINE_PREDICT_BATCH;
+        distil_status status = DISTIL_OK;
+        for (int i = 0; i < count && !status; i++)
+            status = distil_encode(model, texts[first + i], strlen(texts[first + i]), NULL, 0,
+                                   DISTIL_TRUNCATE_RIGHT, &session->batch_tokens[i], error);
+        if (!status)
+            status = distil_logits(session, (const distil_tokens *const *)session->batch_tokens,
+                                   count, session->batch_logits, error);
+        if (status)
+            return status;
+        for (int i = 0; i < count; i++)
+            predictions[first + i] =
+                decide(model, session->batch_tokens[i],
+                       session->batch_logits + (long)i * model->info.label_count);
+        first += count;
+    }
+    return DISTIL_OK;
+}

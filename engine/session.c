@@ -1,0 +1,146 @@
+#include "engine/session.h"
+
+#include <stdlib.h>
+
+#include "engine/cpus.h"
+#include "engine/memory.h"
+
+/* Hands out pieces of one block. Walked twice: with base NULL it only adds up sizes. */
+struct arena {
+    char *base;
+    size_t used;
+};
+
+static void *take(struct arena *arena, size_t count, size_t size)
+{
+    void *piece = arena->base ? arena->base + arena->used : NULL;
+    arena->used += (count * size + 63) / 64 * 64;
+    return piece;
+}
+
+/* A row length in bytes that does not send all rows to the same cache sets. */
+static long spread(long bytes)
+{
+    return bytes % 1024 == 0 ? bytes + 64 : bytes;
+}
+
+static struct kern_rows take_rows(struct arena *arena, long rows, long columns)
+{
+    long padded = (columns + KERN_PANEL - 1) / KERN_PANEL * KERN_PANEL;
+    long bytes = spread(padded * (long)sizeof(float));
+    return (struct kern_rows){
+        .f32 = take(arena, (size_t)rows, (size_t)bytes),
+        .stride = bytes / (long)sizeof(float),
+    };
+}
+
+/* The stride is the same for all, so that a row has one place whatever matrix it belongs to:
+ * threads that keep to their own rows then never touch another's. */
+static void share_quantised(struct kern_rows *rows, const struct kern_rows *quantised)
+{
+    rows->q8 = quantised->q8;
+    rows->q8_stride = quantised->q8_stride;
+    rows->scale = quantised->scale;
+    rows->zero = quantised->zero;
+}
+
+static void take_workspace(struct arena *arena, const distil_model *model, long tokens, int threads,
+                           struct engine_workspace *work)
+{
+    const distil_info *info = &model->info;
+    long widest = info->ffn > info->hidden ? info->ffn : info->hidden;
+    work->x = take_rows(arena, tokens, info->hidden);
+    work->qkv = take_rows(arena, tokens, 3L * info->hidden);
+    work->context = take_rows(arena, tokens, info->hidden);
+    work->y = take_rows(arena, tokens, info->hidden);
+    work->inner = take_rows(arena, tokens, info->ffn);
+    work->logits = take_rows(arena, tokens, info->label_count ? info->label_count : 1);
+    if (model->scheme == KERN_INT8) {
+        long bytes = spread((widest + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN);
+        struct kern_rows quantised = {
+            .q8 = take(arena, (size_t)tokens, (size_t)bytes),
+            .q8_stride = bytes,
+            .scale = take(arena, (size_t)tokens, sizeof(float)),
+            .zero = take(arena, (size_t)tokens, sizeof(int32_t)),
+        };
+        share_quantised(&work->x, &quantised);
+        share_quantised(&work->context, &quantised);
+        share_quantised(&work->y, &quantised);
+        share_quantised(&work->inner, &quantised);
+    }
+    work->scratch_size = model->kernels.attention_scratch(info->window, info->hidden / info->heads);
+    work->scratch_size = (work->scratch_size + 63) / 64 * 64;
+    work->scratch = take(arena, (size_t)threads, work->scratch_size);
+}
+
+static void take_chunk(struct arena *arena, long tokens, struct engine_chunk *chunk)
+{
+    size_t count = (size_t)tokens;
+    chunk->ids = take(arena, count, sizeof *chunk->ids);
+    chunk->positions = take(arena, count, sizeof *chunk->positions);
+    chunk->types = take(arena, count, sizeof *chunk->types);
+    chunk->start = take(arena, count + 1, sizeof *chunk->start);
+    chunk->first_task = take(arena, count + 1, sizeof *chunk->first_task);
+}
+
+distil_status distil_session_create(const distil_model *model, int threads, distil_session **out,
+                                    distil_error *error)
+{
+    distil_session *session = calloc(1, sizeof *session);
+    struct arena arena = {0};
+    distil_status status;
+
+    *out = NULL;
+    if (!session)
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a session");
+    session->model = model;
+    session->capacity =
+        model->info.window > ENGINE_CHUNK_TOKENS ? model->info.window : ENGINE_CHUNK_TOKENS;
+    status = engine_team_create(&session->team, threads ? threads : engine_cpu_count(), error);
+    if (status)
+        goto fail;
+    threads = engine_team_threads(session->team);
+    for (int pass = 0; pass < 2; pass++) {
+        arena.used = 0;
+        take_workspace(&arena, model, session->capacity, threads, &session->work);
+        take_chunk(&arena, session->capacity, &session->chunk);
+        if (pass)
+            break;
+        session->memory_size = arena.used;
+        session->memory = arena.base = engine_memory_map(arena.used);
+        if (!arena.base) {
+            status = distil_fail(error, DISTIL_NO_MEMORY, "no memory for a session of %zu bytes",
+                                 arena.used);
+            goto fail;
+        }
+    }
+    session->batch_logits =
+        calloc(ENGINE_PREDICT_BATCH, sizeof(float) * (size_t)(model->info.label_count + 1));
+    if (!session->batch_logits) {
+        status = distil_fail(error, DISTIL_NO_MEMORY, "no memory for a session's logits");
+        goto fail;
+    }
+    *out = session;
+    return DISTIL_OK;
+
+fail:
+    distil_session_free(session);
+    return status;
+}
+
+void distil_session_free(distil_session *session)
+{
+    if (!session)
+        return;
+    engine_team_free(session->team);
+    engine_memory_unmap(session->memory, session->memory_size);
+    for (int i = 0; i < ENGINE_PREDICT_BATCH; i++)
+        distil_tokens_free(session->batch_tokens[i]);
+    free(session->batch_logits);
+    free(session);
+}
+
+int distil_session_threads(const distil_session *session)
+{
+    return engine_team_threads(session->team);
+}

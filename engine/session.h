@@ -1,0 +1,51 @@
+/* session.h: the memory and threads of one computation at a time. */
+#ifndef ENGINE_SESSION_H
+#define ENGINE_SESSION_H
+
+#include "engine/distil.h"
+#include "engine/model.h"
+#include "engine/team.h"
+
+enum {
+    ENGINE_CHUNK_TOKENS = 1024, /* the activations of more leave the caches */
+    ENGINE_PREDICT_BATCH = 64
+};
+
+/* What the forward pass works in. T is the most tokens of a chunk; widths are padded. Every matrix
+ * that an INT8 product reads shares one quantised form, since none is read after the next is
+ * written. */
+struct engine_workspace {
+    struct kern_rows x;       /* (T, hidden): the residual stream */
+    struct kern_rows qkv;     /* (T, 3 hidden) */
+    struct kern_rows context; /* (T, hidden): what attention gathers */
+    struct kern_rows y;       /* (T, hidden): a product before it joins the residual stream */
+    struct kern_rows inner;   /* (T, ffn) */
+    struct kern_rows logits;  /* (T, labels) */
+    char *scratch;            /* one piece a thread, for attention and conversion */
+    size_t scratch_size;      /* of a piece */
+};
+
+/* Texts computed together: whole texts, at most the workspace's tokens. Text b is rows
+ * start[b]..start[b + 1]. */
+struct engine_chunk {
+    long texts, tokens;
+    int32_t *ids, *positions; /* (T) */
+    uint8_t *types;           /* (T) */
+    long *start;              /* (T + 1) */
+    long *first_task;         /* (T + 1): attention tasks of all texts before this one */
+};
+
+struct distil_session {
+    const distil_model *model;
+    struct engine_team *team;
+    long capacity; /* T */
+    struct engine_workspace work;
+    struct engine_chunk chunk;
+    void *memory;
+    size_t memory_size;
+    /* Of distil_predict, which encodes a batch before it computes it. */
+    distil_tokens *batch_tokens[ENGINE_PREDICT_BATCH];
+    float *batch_logits; /* (ENGINE_PREDICT_BATCH, labels) */
+};
+
+#endif
