@@ -1,0 +1,124 @@
+/* gemm_walk.h: the order in which the prepacked products visit their rows, panels and depth.
+ *
+ * A product is cut into chunks of rows whose activations stay in the L2 cache. Each chunk meets the
+ * panels a group at a time; a group is multiplied over one block of k after another, and within a
+ * block all rows of the chunk pass by in tiles as large as the registers hold. The sum of a tile
+ * goes on where the block before left it, so the blocks never change a bit. While one group is in
+ * use, the next one is prefetched, a few lines at every step, spread evenly over all tiles: the
+ * weights of a large model come from the L3 cache or from memory, and one burst would stall.
+ */
+#ifndef KERNELS_GEMM_WALK_H
+#define KERNELS_GEMM_WALK_H
+
+#include "kernels/kernels.h"
+
+enum {
+    GEMM_LINE = 64,     /* bytes of a cache line */
+    GEMM_ROWS_MAX = 8,  /* rows of the tallest tile */
+    GEMM_PANELS_MAX = 4 /* panels of the widest tile */
+};
+
+/* One tile: `rows` rows times `panels` neighbouring panels over one block of k. */
+struct gemm_tile {
+    const struct kern_gemm *job;
+    long row, panel;   /* the first of each */
+    const char *x;     /* activations of the first row, from the block's first k */
+    long x_pitch;      /* bytes from one row to the next */
+    const char *w;     /* weights of the first panel, from the block's first k */
+    long w_pitch;      /* bytes from one panel to the next */
+    long depth;        /* of the block */
+    int first, last;   /* whether the block is the first and the last one of k */
+    const char *ahead; /* what to prefetch next */
+    long ahead_lines;  /* how many lines of it at every step */
+};
+
+typedef void gemm_tile_fn(const struct gemm_tile *tile);
+
+/* What a kernel is like. A tile function exists for every number of rows and panels that `panels`
+ * allows. */
+struct gemm_plan {
+    long x_size;                   /* bytes of one activation */
+    long w_size;                   /* bytes of one k of a panel */
+    long step;                     /* k between two rounds of prefetching */
+    long chunk_bytes;              /* of activations that stay in cache while the panels pass */
+    long depth;                    /* longest block of k; 0: all of k in one block */
+    int rows;                      /* of the tallest tile */
+    int panels[GEMM_ROWS_MAX + 1]; /* panels of a group, by the rows of the tallest tile in use */
+    gemm_tile_fn *tile[GEMM_PANELS_MAX + 1][GEMM_ROWS_MAX + 1];
+};
+
+static inline long gemm_min(long a, long b)
+{
+    return a < b ? a : b;
+}
+
+static inline long gemm_ceil_div(long a, long b)
+{
+    return (a + b - 1) / b;
+}
+
+/* The sweep of one chunk's rows over one group of panels. `next` is the group to prefetch,
+ * `next_lines` long. */
+static inline void gemm_group(const struct gemm_plan *plan, struct gemm_tile *tile, long m0,
+                              long m1, long blocks, int panels, const char *x, long k,
+                              const char *next, long next_lines)
+{
+    const char *w = tile->w;
+    long depth = plan->depth > 0 && blocks > 1 ? plan->depth : k;
+    long steps_left = blocks * gemm_ceil_div(k, plan->step);
+
+    tile->ahead = next;
+    for (long k0 = 0; k0 < k; k0 += depth) {
+        tile->depth = gemm_min(depth, k - k0);
+        tile->first = k0 == 0;
+        tile->last = k0 + tile->depth == k;
+        tile->w = w + k0 * plan->w_size;
+        long steps = gemm_ceil_div(tile->depth, plan->step);
+        for (long b = 0; b < blocks; b++) {
+            long row = m0 + (m1 - m0) * b / blocks;
+            long end = m0 + (m1 - m0) * (b + 1) / blocks;
+            tile->row = row;
+            tile->x = x + row * tile->x_pitch + k0 * plan->x_size;
+            tile->ahead_lines = steps_left > 0 ? gemm_ceil_div(next_lines, steps_left) : 0;
+            plan->tile[panels][end - row](tile);
+            long lines = gemm_min(next_lines, tile->ahead_lines * steps);
+            tile->ahead += lines * GEMM_LINE;
+            next_lines -= lines;
+            steps_left -= steps;
+        }
+    }
+}
+
+/* Runs a job. x is its activations as the tiles read them, x_pitch bytes to a row; k is the depth
+ * as packed. */
+static inline void gemm_walk(const struct kern_gemm *job, const struct gemm_plan *plan,
+                             const void *x, long x_pitch, long k)
+{
+    const char *panels = (const char *)job->w->panels;
+    long panel_bytes = k * plan->w_size;
+    long chunk_rows = plan->chunk_bytes / (k * plan->x_size) / plan->rows * plan->rows;
+    if (chunk_rows < 4 * plan->rows)
+        chunk_rows = 4 * plan->rows;
+    long rows = job->m1 - job->m0;
+    long chunks = gemm_ceil_div(rows, chunk_rows);
+
+    struct gemm_tile tile = {.job = job, .x_pitch = x_pitch, .w_pitch = panel_bytes};
+    for (long c = 0; c < chunks; c++) {
+        long m0 = job->m0 + rows * c / chunks;
+        long m1 = job->m0 + rows * (c + 1) / chunks;
+        long blocks = gemm_ceil_div(m1 - m0, plan->rows);
+        int group = plan->panels[gemm_ceil_div(m1 - m0, blocks)];
+        for (long p = job->p0; p < job->p1; p += group) {
+            long end = gemm_min(p + group, job->p1);
+            long next = end < job->p1 ? end : c + 1 < chunks ? job->p0 : job->p1;
+            long next_panels = gemm_min(group, job->p1 - next);
+            tile.panel = p;
+            tile.w = panels + p * panel_bytes;
+            gemm_group(plan, &tile, m0, m1, blocks, (int)(end - p), (const char *)x, k,
+                       panels + next * panel_bytes,
+                       gemm_ceil_div(next_panels * panel_bytes, GEMM_LINE));
+        }
+    }
+}
+
+#endif
