@@ -9,6 +9,7 @@
  *     OpenBLAS product is the exception), so the same row gives the same bits whatever else is computed beside it.
  *   - INT8 products are bit-exact: every level with the same kern_table.q8_max gives the same bytes as scalar.c, for
  *     KERN_IDENTITY. Float products keep |error| <= k * 2^-24 * sum |x||w| against exact arithmetic.
+ *   - An INT8 product has k <= 32768, so that its sums stay inside 32 bits.
  *   - Rows, columns and depth are as long as the arguments say, any value from 1 up; buffers need no alignment beyond
  *     that of their type, but 64 bytes is fastest. Widths named "padded" are rounded up to KERN_PANEL.
  */
@@ -116,7 +117,7 @@ struct kern_table {
     void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
 
     /* Quantises rows m0..m1, `width` columns each, of rows->f32 into rows->q8, scale and zero:
-     *   lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / q8_max (1 where that is 0 or not finite),
+     *   lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / q8_max (1 where that is 0, denormal or not finite),
      *   zero = rint(-lo / scale), q = clamp(rint(x * (1 / scale)) + zero, 0, q8_max); the padding is 0. */
     void (*quantise)(const struct kern_table *table, struct kern_rows *rows, long width, long m0, long m1);
     void (*add_norm)(const struct kern_table *table, const struct kern_norm *job);

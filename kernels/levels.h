@@ -5,16 +5,25 @@
 #include "kernels/kernels.h"
 
 void kern_overlay_scalar(struct kern_table *table); /* scalar.c: every entry */
-void kern_overlay_openblas(struct kern_table *table); /* openblas.c: the float product and its packing */
+/* openblas.c: the float product and its packing; the rest of the table stays as it was filled for
+ * table->level. */
+void kern_overlay_openblas(struct kern_table *table);
+
+void kern_gemm_f32_scalar(const struct kern_gemm *job); /* scalar_gemm.c */
+void kern_gemm_int8_scalar(const struct kern_gemm *job);
+void kern_gelu_scalar(float *x, long n);
 #if defined(__x86_64__)
-void kern_overlay_avx2(struct kern_table *table);   /* avx2.c, with the products of gemm_avx2.c */
-void kern_overlay_avx512(struct kern_table *table); /* avx512.c, with the products of gemm_avx512.c */
-void kern_overlay_vnni(struct kern_table *table);   /* gemm_vnni.c */
+void kern_overlay_avx2(struct kern_table *table); /* avx2.c, with the products of gemm_avx2.c */
+void kern_overlay_avx512(
+    struct kern_table *table);                    /* avx512.c, with the products of gemm_avx512.c */
+void kern_overlay_vnni(struct kern_table *table); /* gemm_vnni.c */
 
 void kern_gemm_f32_avx2(const struct kern_gemm *job);
 void kern_gemm_int8_avx2(const struct kern_gemm *job);
 void kern_gemm_f32_avx512(const struct kern_gemm *job);
 void kern_gemm_int8_vnni(const struct kern_gemm *job);
+void kern_gelu_avx2(float *x, long n);
+void kern_gelu_avx512(float *x, long n);
 #endif
 
 #endif

@@ -28,6 +28,13 @@ static const _Alignas(32) float kern_gelu_pieces8[7][8] = {
      0x1.5788f8p-16f, 0x1.06206ap-19f, 0x0.0p+0f},
 };
 
+/* The first `count` of 8 lanes, count 0..8, as maskload and maskstore take it. */
+static inline __m256i kern_mask8(long count)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), lane);
+}
+
 /* |error| <= 2.4e-7 absolute over all floats; NaN gives NaN, -inf gives 0. */
 static inline __m256 kern_gelu8(__m256 x)
 {

@@ -37,6 +37,12 @@ static const _Alignas(64) float kern_gelu_pieces16[6][16] = {
      0x0.0p+0f},
 };
 
+/* The first `count` of 16 lanes, count 0..16. */
+static inline __mmask16 kern_mask16(long count)
+{
+    return (__mmask16)((1u << count) - 1);
+}
+
 /* |error| <= 2.4e-7 absolute over all floats; NaN gives NaN, -inf gives 0. */
 static inline __m512 kern_gelu16(__m512 x)
 {

@@ -1,0 +1,219 @@
+/* scalar.c: the specification of every entry of the table but the products (scalar_gemm.c). Plain
+ * loops, no instruction set, any machine. What must be the same bits on every level says so; the
+ * rest is held to the bound it states. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/levels.h"
+#include "kernels/quantise.h"
+
+static long round_up(long n, long to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* Bit-exact on every level. A NaN counts for neither end of the range and becomes 0. */
+static void quantise(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
+                     long m1)
+{
+    for (long m = m0; m < m1; m++) {
+        const float *x = rows->f32 + m * rows->stride;
+        uint8_t *q = rows->q8 + m * rows->q8_stride;
+        float lo = 0.0f;
+        float hi = 0.0f;
+        for (long i = 0; i < width; i++) {
+            lo = x[i] < lo ? x[i] : lo;
+            hi = x[i] > hi ? x[i] : hi;
+        }
+        const struct kern_q8_range range = kern_q8_range(lo, hi, table->q8_max);
+        rows->scale[m] = range.scale;
+        rows->zero[m] = range.zero;
+        for (long i = 0; i < width; i++) {
+            /* Clamped before it is rounded: the same answer, and always inside an int. */
+            float t = x[i] * range.inverse;
+            t = t > range.low ? t : range.low;
+            t = t < range.high ? t : range.high;
+            q[i] = (uint8_t)((int32_t)lrintf(t) + range.zero);
+        }
+        memset(q + width, 0, (size_t)(round_up(width, KERN_Q8_ALIGN) - width));
+    }
+}
+
+/* The mean first, then the variance about it, both in double here. Every level keeps
+ *   |error| <= 2^-24 * (width + 8) * max |x + residual| / sd * |gamma| + 2^-23 * (|y| + |beta|), sd
+ * = sqrt(variance + eps). */
+static void add_norm(const struct kern_table *table, const struct kern_norm *job)
+{
+    for (long m = job->m0; m < job->m1; m++) {
+        const float *x = job->x + m * job->x_stride;
+        const float *residual = job->residual ? job->residual + m * job->residual_stride : NULL;
+        float *y = job->y->f32 + m * job->y->stride;
+        double sum = 0.0;
+        for (long i = 0; i < job->width; i++) {
+            y[i] = residual ? x[i] + residual[i] : x[i];
+            sum += (double)y[i];
+        }
+        const double mean = sum / (double)job->width;
+        double squares = 0.0;
+        for (long i = 0; i < job->width; i++)
+            squares += ((double)y[i] - mean) * ((double)y[i] - mean);
+        const double inverse = 1.0 / sqrt(squares / (double)job->width + (double)job->eps);
+        for (long i = 0; i < job->width; i++)
+            y[i] = (float)(((double)y[i] - mean) * inverse) * job->gamma[i] + job->beta[i];
+    }
+    if (job->y->q8)
+        table->quantise(table, job->y, job->width, job->m0, job->m1);
+}
+
+static size_t attention_scratch(long tokens, long dim)
+{
+    (void)dim;
+    return (size_t)tokens * sizeof(float);
+}
+
+/* Scores, softmax about their maximum, then the mean of the values. The bits of one query's answer
+ * depend on no other query. Scores keep |error| <= dim * 2^-24 * sum |q||k|, exp a relative 2e-7,
+ * sums as many roundings as they have terms. */
+static void attention(const struct kern_attention *job)
+{
+    float *score = job->scratch;
+    for (long i = job->q0; i < job->q1; i++) {
+        const float *q = job->q + i * job->stride;
+        float *out = job->out + i * job->out_stride;
+        float highest = -INFINITY;
+        for (long t = 0; t < job->tokens; t++) {
+            const float *k = job->k + t * job->stride;
+            float dot = 0.0f;
+            for (long d = 0; d < job->dim; d++)
+                dot += q[d] * k[d];
+            score[t] = dot * job->scale;
+            highest = score[t] > highest ? score[t] : highest;
+        }
+        float sum = 0.0f;
+        for (long t = 0; t < job->tokens; t++) {
+            score[t] = expf(score[t] - highest);
+            sum += score[t];
+        }
+        for (long d = 0; d < job->dim; d++)
+            out[d] = 0.0f;
+        for (long t = 0; t < job->tokens; t++) {
+            const float *v = job->v + t * job->stride;
+            for (long d = 0; d < job->dim; d++)
+                out[d] += score[t] * v[d];
+        }
+        for (long d = 0; d < job->dim; d++)
+            out[d] *= 1.0f / sum;
+    }
+}
+
+/* x * Phi(x) as max(x, 0) - y * (1 - Phi(y)), y = |x|: the second term is small, so is its error.
+ * Beyond 20 it is 0. */
+void kern_gelu_scalar(float *x, long n)
+{
+    for (long i = 0; i < n; i++) {
+        const float y = fminf(fabsf(x[i]), 20.0f);
+        x[i] = (x[i] < 0.0f ? 0.0f : x[i]) - y * 0.5f * erfcf(y * 0.707106781f);
+    }
+}
+
+static size_t panel_bytes_f32(long k)
+{
+    return (size_t)k * KERN_PANEL * sizeof(float);
+}
+
+static size_t panel_bytes_int8(long k)
+{
+    return (size_t)round_up(k, KERN_Q8_ALIGN) * KERN_PANEL;
+}
+
+static void pack_f32(void *panel, const float *const rows[KERN_PANEL], long k)
+{
+    float *out = panel;
+    for (long i = 0; i < k; i++) {
+        for (long j = 0; j < KERN_PANEL; j++)
+            out[i * KERN_PANEL + j] = rows[j] ? rows[j][i] : 0.0f;
+    }
+}
+
+static void pack_s8(void *panel, int32_t column_sum[KERN_PANEL],
+                    const int8_t *const rows[KERN_PANEL], long k)
+{
+    int8_t *out = panel;
+    memset(column_sum, 0, KERN_PANEL * sizeof(*column_sum));
+    for (long i = 0; i < round_up(k, KERN_Q8_ALIGN); i++) {
+        for (long j = 0; j < KERN_PANEL; j++) {
+            const int8_t w = rows[j] && i < k ? rows[j][i] : 0;
+            out[(i / 4 * KERN_PANEL + j) * 4 + i % 4] = w;
+            column_sum[j] += w;
+        }
+    }
+}
+
+/* Bit-exact on every level, by true divisions. A NaN counts for nothing and becomes 0. */
+static float quantise_weights(int8_t *q, const float *w, long k)
+{
+    float highest = 0.0f;
+    for (long i = 0; i < k; i++)
+        highest = fabsf(w[i]) > highest ? fabsf(w[i]) : highest;
+    const float scale = highest / 127.0f;
+    for (long i = 0; i < k; i++) {
+        /* Among denormals the scale is coarse, so that the quotient may pass 127. */
+        const float t = scale > 0.0f ? w[i] / scale : 0.0f;
+        const float below = t < 127.0f ? t : 127.0f;
+        q[i] = t == t ? (int8_t)lrintf(below > -127.0f ? below : -127.0f) : 0;
+    }
+    return scale;
+}
+
+/* Conversions to float are exact, so bit-exact on every level; a signalling NaN becomes quiet, as
+ * the hardware does. */
+static void f16_to_f32(float *out, const uint16_t *in, long n)
+{
+    for (long i = 0; i < n; i++) {
+        const uint32_t sign = (uint32_t)(in[i] & 0x8000) << 16;
+        const uint32_t exponent = in[i] >> 10 & 31;
+        const uint32_t fraction = in[i] & 0x3ff;
+        uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
+        if (exponent == 31)
+            bits = sign | 0x7f800000 | fraction << 13 | (fraction ? 0x400000 : 0);
+        memcpy(&out[i], &bits, sizeof(bits));
+        if (exponent == 0) /* zero or denormal: fraction * 2^-24 */
+            out[i] = (sign ? -1.0f : 1.0f) * (float)fraction * 0x1p-24f;
+    }
+}
+
+static void bf16_to_f32(float *out, const uint16_t *in, long n)
+{
+    for (long i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)in[i] << 16;
+        memcpy(&out[i], &bits, sizeof(bits));
+    }
+}
+
+static void s8_to_f32(float *out, const int8_t *in, float scale, long n)
+{
+    for (long i = 0; i < n; i++)
+        out[i] = scale * (float)in[i];
+}
+
+void kern_overlay_scalar(struct kern_table *table)
+{
+    *table = (struct kern_table){
+        .level = KERN_SCALAR,
+        .q8_max = 255,
+        .panel_group = 1,
+        .gemm = {[KERN_F32] = kern_gemm_f32_scalar, [KERN_INT8] = kern_gemm_int8_scalar},
+        .quantise = quantise,
+        .add_norm = add_norm,
+        .attention = attention,
+        .attention_scratch = attention_scratch,
+        .gelu = kern_gelu_scalar,
+        .panel_bytes = {[KERN_F32] = panel_bytes_f32, [KERN_INT8] = panel_bytes_int8},
+        .pack_f32 = pack_f32,
+        .pack_s8 = pack_s8,
+        .quantise_weights = quantise_weights,
+        .f16_to_f32 = f16_to_f32,
+        .bf16_to_f32 = bf16_to_f32,
+        .s8_to_f32 = s8_to_f32,
+    };
+}

@@ -1,0 +1,64 @@
+/* scalar_gemm.c: the specification of the two products and of their packed layouts. Plain loops.
+ *
+ * KERN_F32. A panel is (k, 16) float: panel[i][j] is weight i of the panel's column j.
+ *     y[row][col] = epilogue(sum over i of x[row][i] * w[col][i] + bias[col])
+ * The order of the sum is the level's own, and depends on k alone; |error| <= (k + 1) * 2^-24 *
+ * (sum |x||w| + |bias|) before the epilogue.
+ *
+ * KERN_INT8. A panel is (k / 4, 16, 4) s8, k rounded up to 64 with zeros: panel[i / 4][j][i % 4].
+ * Exactly: acc = sum over i of q[row][i] * w[col][i]                     in int32 i   = acc -
+ * zero[row] * column_sum[col]                       in int32 y   = epilogue(fmaf((float)i *
+ * x.scale[row], w.scale[col], bias[col])) with (float)i and the first product rounded to nearest
+ * even. Neither int32 overflows for k <= 32768. Every level with the same q8_max gives the same
+ * bytes for KERN_IDENTITY. A row of q is plain u8, its padding up to 64 is zero.
+ */
+#include <math.h>
+
+#include "kernels/levels.h"
+
+void kern_gemm_f32_scalar(const struct kern_gemm *job)
+{
+    const long k = job->w->k;
+    for (long p = job->p0; p < job->p1; p++) {
+        const float *panel = (const float *)job->w->panels + p * k * KERN_PANEL;
+        const float *bias = job->w->bias + p * KERN_PANEL;
+        for (long m = job->m0; m < job->m1; m++) {
+            const float *x = job->x->f32 + m * job->x->stride;
+            float *y = job->y + m * job->y_stride + p * KERN_PANEL;
+            float sum[KERN_PANEL] = {0};
+            for (long i = 0; i < k; i++) {
+                for (long j = 0; j < KERN_PANEL; j++)
+                    sum[j] += x[i] * panel[i * KERN_PANEL + j];
+            }
+            for (long j = 0; j < KERN_PANEL; j++)
+                y[j] = sum[j] + bias[j];
+            if (job->epilogue == KERN_GELU)
+                kern_gelu_scalar(y, KERN_PANEL);
+        }
+    }
+}
+
+void kern_gemm_int8_scalar(const struct kern_gemm *job)
+{
+    const struct kern_weights *w = job->w;
+    const long k = (w->k + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN;
+    for (long p = job->p0; p < job->p1; p++) {
+        const int8_t *panel = (const int8_t *)w->panels + p * k * KERN_PANEL;
+        for (long m = job->m0; m < job->m1; m++) {
+            const uint8_t *q = job->x->q8 + m * job->x->q8_stride;
+            float *y = job->y + m * job->y_stride + p * KERN_PANEL;
+            int32_t acc[KERN_PANEL] = {0};
+            for (long i = 0; i < k; i++) {
+                for (long j = 0; j < KERN_PANEL; j++)
+                    acc[j] += q[i] * panel[(i / 4 * KERN_PANEL + j) * 4 + i % 4];
+            }
+            for (long j = 0; j < KERN_PANEL; j++) {
+                const long col = p * KERN_PANEL + j;
+                const int32_t sum = acc[j] - job->x->zero[m] * w->column_sum[col];
+                y[j] = fmaf((float)sum * job->x->scale[m], w->scale[col], w->bias[col]);
+            }
+            if (job->epilogue == KERN_GELU)
+                kern_gelu_scalar(y, KERN_PANEL);
+        }
+    }
+}
