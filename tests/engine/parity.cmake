@@ -1,0 +1,20 @@
+# The forward pass against the recorded answers of transformers (tests/golden).
+set(GOLDEN ${PROJECT_SOURCE_DIR}/tests/golden)
+
+add_executable(test_parity test_parity.c ${GOLDEN}/fixture.c)
+target_link_libraries(test_parity PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
+
+# distild_parity(NAME arguments...): test_parity with these arguments, as the ctest parity_NAME.
+function(distild_parity name)
+  add_test(NAME parity_${name} COMMAND test_parity ${ARGN})
+  set_tests_properties(parity_${name} PROPERTIES SKIP_RETURN_CODE ${DISTILD_TEST_SKIP} TIMEOUT 300
+    ENVIRONMENT "DISTILD_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+endfunction()
+
+file(GLOB tiny_checkpoints CONFIGURE_DEPENDS ${GOLDEN}/tiny/*/config.json)
+foreach(config IN LISTS tiny_checkpoints)
+  get_filename_component(checkpoint ${config} DIRECTORY)
+  get_filename_component(name ${checkpoint} NAME)
+  distild_parity(${name} ${checkpoint} ${checkpoint}/parity.safetensors --cases ${checkpoint}/cases.json)
+endforeach()
+distild_parity(trained shared:models/sst2-minilm ${GOLDEN}/sst2-minilm-fp32.safetensors --int8)

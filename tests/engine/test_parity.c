@@ -1,0 +1,337 @@
+/* test_parity.c: holds the forward pass to what `transformers` answers on the same checkpoint.
+ *
+ *   test_parity MODEL FIXTURE [--cases FILE] [--int8]
+ *
+ * MODEL is a model file or a HuggingFace directory; "shared:NAME" is the directory NAME under
+ * $DISTILD_SHARED, and the program exits with 77 (skipped) where that is missing. FIXTURE and the
+ * cases are made by tests/golden/make_parity.py. Every level that this CPU has is held to 1e-4 in
+ * fp32; with --cases from the text to the answer, with --int8 in int8 to the labels of fp32.
+ */
+#include <check.h>
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/distil.h"
+#include "tests/golden/fixture.h"
+
+#define TOLERANCE 1e-4
+/* int8: logits of the trained model move by up to 0.3, so labels are compared where fp32 is surer
+ * than this. */
+#define INT8_MARGIN 0.6
+
+static const char *const levels[] = {"scalar", "openblas", "avx2", "avx512", "vnni"};
+enum { LEVELS = sizeof levels / sizeof *levels };
+
+struct subject {
+    distil_model *model;
+    distil_session *session;
+    distil_tokens **texts; /* (fixture.texts) */
+};
+
+/* Read only, once main has filled them. */
+static struct fixture fixture;
+static char model_path[4096];
+static const char *cases_path;
+
+/* Opens the model at a level; 0 where this CPU does not have it. */
+static int subject_open(struct subject *subject, const char *level, const char *precision)
+{
+    distil_options options = {.precision = precision, .cpu = level};
+    distil_error error;
+    memset(subject, 0, sizeof *subject);
+    distil_status status = distil_model_open(model_path, &options, &subject->model, &error);
+    if (status == DISTIL_UNSUPPORTED && !getenv("DISTILD_REQUIRE_LEVELS")) {
+        printf("%s %s: skipped: %s\n", precision, level, error.message);
+        return 0;
+    }
+    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+    ck_assert_str_eq(distil_model_info(subject->model)->cpu, level);
+    ck_assert_str_eq(distil_model_info(subject->model)->precision, precision);
+    status = distil_session_create(subject->model, 0, &subject->session, &error);
+    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+
+    ck_assert_int_eq(distil_model_info(subject->model)->hidden, fixture.hidden);
+    ck_assert_int_eq(distil_model_info(subject->model)->label_count, fixture.labels);
+    subject->texts = calloc((size_t)fixture.texts, sizeof(distil_tokens *));
+    ck_assert_ptr_nonnull(subject->texts);
+    for (int i = 0; i < fixture.texts; i++) {
+        int32_t start = fixture.offsets[i];
+        status = distil_tokens_from_ids(subject->model, fixture.ids + start,
+                                        fixture.offsets[i + 1] - start, &subject->texts[i], &error);
+        ck_assert_msg(status == DISTIL_OK, "text %d: %s", i, error.message);
+    }
+    return 1;
+}
+
+static void subject_close(struct subject *subject)
+{
+    for (int i = 0; i < fixture.texts; i++)
+        distil_tokens_free(subject->texts[i]);
+    free(subject->texts);
+    distil_session_free(subject->session);
+    distil_model_free(subject->model);
+}
+
+/* NaN is as far off as can be. */
+static double further(double worst, double found, double expected)
+{
+    double difference = fabs(found - expected);
+    return difference <= worst ? worst : isnan(difference) ? INFINITY : difference;
+}
+
+/* Texts first..last-1 of the fixture in one call each for logits and hidden states; raises worst[0]
+ * and worst[1] to the largest differences seen. */
+static void compare_batch(const struct subject *subject, int first, int last, double worst[2])
+{
+    const distil_tokens *const *texts = (const distil_tokens *const *)(subject->texts + first);
+    int32_t start = fixture.offsets[first], end = fixture.offsets[last];
+    float *logits = malloc(sizeof(float) * (size_t)(last - first) * (size_t)fixture.labels);
+    float *hidden = malloc(sizeof(float) * (size_t)(end - start) * (size_t)fixture.hidden);
+    distil_error error;
+    ck_assert(logits && hidden);
+
+    distil_status status = distil_logits(subject->session, texts, last - first, logits, &error);
+    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+    for (long i = 0; i < (long)(last - first) * fixture.labels; i++)
+        worst[0] = further(worst[0], logits[i], fixture.logits[(long)first * fixture.labels + i]);
+
+    status = distil_hidden_states(subject->session, texts, last - first, hidden, &error);
+    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+    for (long row = 0; row < fixture.row_count; row++) {
+        if (fixture.rows[row] < start || fixture.rows[row] >= end)
+            continue;
+        const float *found = hidden + (long)(fixture.rows[row] - start) * fixture.hidden;
+        for (int i = 0; i < fixture.hidden; i++)
+            worst[1] = further(worst[1], found[i], fixture.states[row * fixture.hidden + i]);
+    }
+    free(logits);
+    free(hidden);
+}
+
+/* The scalar specification is slow: of a large model it computes the texts up to this one. */
+static int texts_for(const char *level)
+{
+    long work = 0, most = strcmp(level, "scalar") == 0 ? 150L * 1000 * 1000 : 1L << 62;
+    int texts = 0;
+    while (texts < fixture.texts) {
+        work += (long)(fixture.offsets[texts + 1] - fixture.offsets[texts]) * fixture.hidden *
+                fixture.hidden;
+        if (work > most)
+            break;
+        texts++;
+    }
+    return texts;
+}
+
+START_TEST(fp32_one_by_one)
+{
+    struct subject subject;
+    double worst[2] = {0, 0};
+    if (!subject_open(&subject, levels[_i], "fp32"))
+        return;
+    int texts = texts_for(levels[_i]);
+    ck_assert_int_gt(texts, 0);
+    for (int i = 0; i < texts; i++)
+        compare_batch(&subject, i, i + 1, worst);
+    printf("fp32 %-8s one by one: %3d texts, largest difference: logits %.2e, hidden states %.2e\n",
+           levels[_i], texts, worst[0], worst[1]);
+    ck_assert_double_le(worst[0], TOLERANCE);
+    ck_assert_double_le(worst[1], TOLERANCE);
+    subject_close(&subject);
+}
+END_TEST
+
+START_TEST(fp32_mixed_batches)
+{
+    struct subject subject;
+    double worst[2] = {0, 0};
+    if (!subject_open(&subject, levels[_i], "fp32"))
+        return;
+    /* Everything at once, then batches of 1, 2, 3 ... texts. */
+    int texts = texts_for(levels[_i]);
+    compare_batch(&subject, 0, texts, worst);
+    for (int first = 0, size = 1; first < texts; first += size++)
+        compare_batch(&subject, first, first + size < texts ? first + size : texts, worst);
+    printf("fp32 %-8s in batches: %3d texts, largest difference: logits %.2e, hidden states %.2e\n",
+           levels[_i], texts, worst[0], worst[1]);
+    ck_assert_double_le(worst[0], TOLERANCE);
+    ck_assert_double_le(worst[1], TOLERANCE);
+    subject_close(&subject);
+}
+END_TEST
+
+static int best_of(const float *logits)
+{
+    int best = 0;
+    for (int i = 1; i < fixture.labels; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return best;
+}
+
+static float margin_of(const float *logits)
+{
+    int best = best_of(logits);
+    float margin = INFINITY;
+    for (int i = 0; i < fixture.labels; i++)
+        if (i != best && logits[best] - logits[i] < margin)
+            margin = logits[best] - logits[i];
+    return margin;
+}
+
+START_TEST(int8_labels)
+{
+    struct subject subject;
+    double worst = 0;
+    int agreed = 0, sure = 0;
+    if (!subject_open(&subject, levels[_i], "int8"))
+        return;
+    int texts = texts_for(levels[_i]);
+    float *logits = malloc(sizeof(float) * (size_t)texts * (size_t)fixture.labels);
+    distil_error error;
+    ck_assert_ptr_nonnull(logits);
+    distil_status status = distil_logits(
+        subject.session, (const distil_tokens *const *)subject.texts, texts, logits, &error);
+    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+    for (int i = 0; i < texts; i++) {
+        const float *found = logits + (long)i * fixture.labels,
+                    *expected = fixture.logits + (long)i * fixture.labels;
+        for (int j = 0; j < fixture.labels; j++)
+            worst = further(worst, found[j], expected[j]);
+        agreed += best_of(found) == best_of(expected);
+        if (margin_of(expected) >= (float)INT8_MARGIN) {
+            sure++;
+            ck_assert_msg(best_of(found) == best_of(expected),
+                          "text %d: label %d, expected %d at a margin of %.3f", i, best_of(found),
+                          best_of(expected), margin_of(expected));
+        }
+    }
+    printf("int8 %-8s same label on %d of %d texts (%d of them by a margin), largest logit "
+           "difference %.3f\n",
+           levels[_i], agreed, texts, sure, worst);
+    ck_assert_int_gt(sure, 0);
+    free(logits);
+    subject_close(&subject);
+}
+END_TEST
+
+/* Ids, logits and scores of one entry of cases.json, from its text. */
+static void check_case(const struct subject *subject, const cJSON *entry)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "text"));
+    const char *pair = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "pair"));
+    const cJSON *ids = cJSON_GetObjectItemCaseSensitive(entry, "ids");
+    const cJSON *logits = cJSON_GetObjectItemCaseSensitive(entry, "logits");
+    const cJSON *scores = cJSON_GetObjectItemCaseSensitive(entry, "scores");
+    distil_tokens *tokens = NULL;
+    distil_error error;
+    float found[16];
+    ck_assert_ptr_nonnull(text);
+    ck_assert_int_le(fixture.labels, 16);
+    distil_status status =
+        distil_encode(subject->model, text, strlen(text), pair, pair ? strlen(pair) : 0,
+                      DISTIL_TRUNCATE_RIGHT, &tokens, &error);
+    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+    ck_assert_msg(distil_tokens_count(tokens) == cJSON_GetArraySize(ids),
+                  "\"%.40s\": %d tokens, expected %d", text, distil_tokens_count(tokens),
+                  cJSON_GetArraySize(ids));
+    for (int i = 0; i < distil_tokens_count(tokens); i++)
+        ck_assert_int_eq(distil_tokens_ids(tokens)[i], cJSON_GetArrayItem(ids, i)->valueint);
+
+    const distil_tokens *one = tokens;
+    status = distil_logits(subject->session, &one, 1, found, &error);
+    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+    ck_assert_int_eq(cJSON_GetArraySize(logits), fixture.labels);
+    for (int i = 0; i < fixture.labels; i++)
+        ck_assert_double_eq_tol(found[i], cJSON_GetArrayItem(logits, i)->valuedouble, TOLERANCE);
+    distil_scores(subject->model, found, found);
+    for (int i = 0; i < fixture.labels; i++)
+        ck_assert_double_eq_tol(found[i], cJSON_GetArrayItem(scores, i)->valuedouble, TOLERANCE);
+
+    if (!pair) { /* the same through the shortest way there is */
+        distil_prediction prediction;
+        status = distil_predict(subject->session, &text, 1, &prediction, &error);
+        ck_assert_msg(status == DISTIL_OK, "%s", error.message);
+        ck_assert_int_eq(prediction.label, best_of(found));
+        ck_assert_double_eq_tol(prediction.score, found[prediction.label], TOLERANCE);
+        ck_assert_int_eq(prediction.tokens, distil_tokens_count(tokens));
+        ck_assert_int_eq(prediction.truncated, distil_tokens_truncated(tokens));
+    }
+    distil_tokens_free(tokens);
+}
+
+START_TEST(from_text_to_answer)
+{
+    struct subject subject;
+    long size;
+    if (!subject_open(&subject, levels[_i], "fp32"))
+        return;
+    char *json = fixture_read(cases_path, &size);
+    ck_assert_msg(json != NULL, "%s: cannot be read", cases_path);
+    cJSON *cases = cJSON_ParseWithLength(json, (size_t)size);
+    ck_assert_msg(cJSON_GetArraySize(cases) > 0, "%s: no cases", cases_path);
+    const cJSON *entry;
+    cJSON_ArrayForEach(entry, cases) check_case(&subject, entry);
+    cJSON_Delete(cases);
+    free(json);
+    subject_close(&subject);
+}
+END_TEST
+
+/* Puts the path of MODEL into model_path; 0 where "shared:" leads nowhere. */
+static int find_model(const char *argument)
+{
+    const char *shared = getenv("DISTILD_SHARED"), *source = getenv("DISTILD_SOURCE_DIR");
+    if (strncmp(argument, "shared:", 7) != 0)
+        snprintf(model_path, sizeof model_path, "%s", argument);
+    else if (shared)
+        snprintf(model_path, sizeof model_path, "%s/%s", shared, argument + 7);
+    else
+        snprintf(model_path, sizeof model_path, "%s/../shared/%s", source ? source : ".",
+                 argument + 7);
+    return strncmp(argument, "shared:", 7) != 0 || access(model_path, R_OK) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    int int8 = 0, usable = argc >= 3;
+    for (int i = 3; i < argc; i++) {
+        if (strcmp(argv[i], "--int8") == 0)
+            int8 = 1;
+        else if (strcmp(argv[i], "--cases") == 0 && i + 1 < argc)
+            cases_path = argv[++i];
+        else
+            usable = 0;
+    }
+    if (!usable) {
+        fprintf(stderr, "usage: test_parity MODEL FIXTURE [--cases FILE] [--int8]\n");
+        return 2;
+    }
+    if (!find_model(argv[1])) {
+        printf("skipped: %s is not there (DISTILD_SHARED names its parent)\n", model_path);
+        return 77;
+    }
+    if (!fixture_open(&fixture, argv[2]))
+        return 1;
+
+    Suite *suite = suite_create("parity");
+    TCase *numbers = tcase_create("numbers");
+    tcase_set_timeout(numbers, 300);
+    tcase_add_loop_test(numbers, fp32_one_by_one, 0, LEVELS);
+    tcase_add_loop_test(numbers, fp32_mixed_batches, 0, LEVELS);
+    if (int8)
+        tcase_add_loop_test(numbers, int8_labels, 0, LEVELS);
+    if (cases_path)
+        tcase_add_loop_test(numbers, from_text_to_answer, 0, LEVELS);
+    suite_add_tcase(suite, numbers);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    fixture_close(&fixture);
+    return failed ? 1 : 0;
+}
