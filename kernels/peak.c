@@ -1,0 +1,150 @@
+#include "kernels/peak.h"
+
+#include <time.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum {
+    CHAINS = 12,
+    RUNS = 5,
+    STEPS = 400000
+}; /* enough chains to hide the latency of the longest instruction */
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Each returns the operations of one step. The barriers keep the compiler from merging or dropping
+ * the work. */
+static double scalar_f32(void)
+{
+    float sums[CHAINS] = {0}, x = 0.999F, y = 1e-4F;
+    for (long step = 0; step < STEPS; step++) {
+        __asm__ volatile("" : "+m"(x), "+m"(y));
+        for (int i = 0; i < CHAINS; i++)
+            sums[i] = sums[i] * x + y;
+    }
+    for (int i = 0; i < CHAINS; i++)
+        __asm__ volatile("" : : "m"(sums[i]));
+    return CHAINS * 2;
+}
+
+static double scalar_int8(void)
+{
+    int32_t sums[CHAINS] = {0};
+    int8_t x = 3;
+    uint8_t y = 5;
+    for (long step = 0; step < STEPS; step++) {
+        __asm__ volatile("" : "+m"(x), "+m"(y));
+        for (int i = 0; i < CHAINS; i++)
+            sums[i] += x * y;
+    }
+    for (int i = 0; i < CHAINS; i++)
+        __asm__ volatile("" : : "m"(sums[i]));
+    return CHAINS * 2;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma"))) static double avx2_f32(void)
+{
+    __m256 sums[CHAINS], x = _mm256_set1_ps(0.999F), y = _mm256_set1_ps(1e-4F);
+    for (int i = 0; i < CHAINS; i++)
+        sums[i] = _mm256_set1_ps(0.001F * (float)i);
+    for (long step = 0; step < STEPS; step++) {
+        __asm__ volatile("" : "+x"(x), "+x"(y));
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++)
+            sums[i] = _mm256_fmadd_ps(sums[i], x, y);
+    }
+    for (int i = 0; i < CHAINS; i++)
+        __asm__ volatile("" : : "x"(sums[i]));
+    return CHAINS * 8 * 2;
+}
+
+__attribute__((target("avx2,fma"))) static double avx2_int8(void)
+{
+    __m256i sums[CHAINS], x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(2),
+                          ones = _mm256_set1_epi16(1);
+    for (int i = 0; i < CHAINS; i++)
+        sums[i] = _mm256_set1_epi32(i);
+    for (long step = 0; step < STEPS; step++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++) {
+            __asm__ volatile("" : "+x"(x));
+            sums[i] =
+                _mm256_add_epi32(sums[i], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), ones));
+        }
+    }
+    for (int i = 0; i < CHAINS; i++)
+        __asm__ volatile("" : : "x"(sums[i]));
+    return CHAINS * 32 * 2;
+}
+
+__attribute__((target("avx512f"))) static double avx512_f32(void)
+{
+    __m512 sums[CHAINS], x = _mm512_set1_ps(0.999F), y = _mm512_set1_ps(1e-4F);
+    for (int i = 0; i < CHAINS; i++)
+        sums[i] = _mm512_set1_ps(0.001F * (float)i);
+    for (long step = 0; step < STEPS; step++) {
+        __asm__ volatile("" : "+v"(x), "+v"(y));
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++)
+            sums[i] = _mm512_fmadd_ps(sums[i], x, y);
+    }
+    for (int i = 0; i < CHAINS; i++)
+        __asm__ volatile("" : : "v"(sums[i]));
+    return CHAINS * 16 * 2;
+}
+
+__attribute__((target("avx512f,avx512vnni"))) static double vnni_int8(void)
+{
+    __m512i sums[CHAINS], x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(2);
+    for (int i = 0; i < CHAINS; i++)
+        sums[i] = _mm512_set1_epi32(i);
+    for (long step = 0; step < STEPS; step++) {
+        __asm__ volatile("" : "+v"(x), "+v"(y));
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++)
+            sums[i] = _mm512_dpbusd_epi32(sums[i], x, y);
+    }
+    for (int i = 0; i < CHAINS; i++)
+        __asm__ volatile("" : : "v"(sums[i]));
+    return CHAINS * 64 * 2;
+}
+#endif
+
+typedef double chain(void);
+
+static chain *find_chain(enum kern_level level, enum kern_scheme scheme)
+{
+    if (level == KERN_OPENBLAS)
+        level = kern_best_level();
+#if defined(__x86_64__)
+    if (level >= KERN_VNNI && scheme == KERN_INT8)
+        return vnni_int8;
+    if (level >= KERN_AVX512 && scheme == KERN_F32)
+        return avx512_f32;
+    if (level >= KERN_AVX2)
+        return scheme == KERN_INT8 ? avx2_int8 : avx2_f32;
+#endif
+    return scheme == KERN_INT8 ? scalar_int8 : scalar_f32;
+}
+
+double kern_peak_gops(enum kern_level level, enum kern_scheme scheme)
+{
+    chain *run = find_chain(level, scheme);
+    double best = 0;
+    for (int i = 0; i < RUNS; i++) {
+        double start = seconds_now();
+        double operations = run() * STEPS;
+        double gops = 1e-9 * operations / (seconds_now() - start);
+        if (gops > best)
+            best = gops;
+    }
+    return best;
+}
