@@ -1,0 +1,159 @@
+/* exchange.c: see exchange.h. */
+#include "server/exchange.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/internal.h"
+
+/* An encoding that a very long text made large is not worth keeping. */
+enum { MAX_POOLED_TEXT = 4096 };
+
+static void discard_answer(struct server_exchange *exchange)
+{
+    if (!exchange->answer_is_static)
+        free(exchange->answer);
+    exchange->answer = NULL;
+    exchange->answer_length = 0;
+    exchange->answer_is_static = false;
+}
+
+static void set_static(struct server_exchange *exchange, unsigned status, const char *json)
+{
+    /* the HTTP library takes a plain pointer, and does not write through it */
+    union {
+        const char *from;
+        char *to;
+    } text = {json};
+    discard_answer(exchange);
+    exchange->status = status;
+    exchange->answer = text.to;
+    exchange->answer_length = strlen(json);
+    exchange->answer_is_static = true;
+}
+
+void server_answer_static(struct server_exchange *exchange, unsigned status, const char *json)
+{
+    set_static(exchange, status, json);
+}
+
+void server_answer(struct server_exchange *exchange, unsigned status, struct server_json *json)
+{
+    size_t length;
+    char *text = server_json_take(json, &length);
+    if (!text) {
+        set_static(exchange, 500, "{\"error\":\"out of memory\",\"error_type\":\"Backend\"}");
+        return;
+    }
+    discard_answer(exchange);
+    exchange->status = status;
+    exchange->answer = text;
+    exchange->answer_length = length;
+}
+
+void server_fail(struct server_exchange *exchange, unsigned status, const char *type,
+                 const char *field, const char *format, ...)
+{
+    struct server_json json = {0};
+    char message[1200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    server_json_begin_object(&json);
+    server_json_put_string(&json, "error", message);
+    server_json_put_string(&json, "error_type", type);
+    if (field)
+        server_json_put_string(&json, "field", field);
+    server_json_end_object(&json);
+    server_answer(exchange, status, &json);
+}
+
+void server_fail_overloaded(struct server_exchange *exchange)
+{
+    struct server *server = exchange->server;
+    exchange->retry_after = 1 + (int)((uint64_t)server_now() / 1000 % 3);
+    server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
+                "the queue is full: %d texts wait, at most %d may",
+                server_queue_waiting(server->queue), server->options.max_queue);
+}
+
+bool server_job_succeeded(struct server_exchange *exchange)
+{
+    distil_status status = exchange->job.status;
+    if (status == DISTIL_OK)
+        return true;
+    if (status == DISTIL_BUSY) {
+        exchange->retry_after = 1;
+        server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
+                    "the server stopped before the request was computed");
+    } else {
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "the model failed: %s",
+                    distil_strerror(status));
+    }
+    return false;
+}
+
+bool server_work_create(struct server_exchange *exchange, const struct server_model *model,
+                        int count)
+{
+    struct server_job *job = &exchange->job;
+    size_t texts = (size_t)count * sizeof(distil_tokens *);
+    size_t logits = (size_t)count * (size_t)model->info->label_count * sizeof(float);
+    char *memory = malloc(texts + logits);
+    if (!memory) {
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
+        return false;
+    }
+    memset(memory, 0, texts);
+    job->model = model;
+    job->count = count;
+    job->texts = (distil_tokens **)(void *)memory;
+    job->logits = (float *)(void *)(memory + texts);
+    return true;
+}
+
+distil_status server_work_encode(struct server_exchange *exchange, int i, const char *text,
+                                 const char *pair, distil_truncation truncation,
+                                 distil_error *error)
+{
+    struct server_job *job = &exchange->job;
+    struct server_token_pool *pool = exchange->pool;
+    distil_status status;
+    if (pool->count > 0)
+        job->texts[i] = pool->free[--pool->count];
+    status = distil_encode(job->model->model, text, strlen(text), pair, pair ? strlen(pair) : 0,
+                           truncation, &job->texts[i], error);
+    if (status == DISTIL_OK)
+        job->tokens += distil_tokens_count(job->texts[i]);
+    return status;
+}
+
+static void give_back(struct server_token_pool *pool, distil_tokens *tokens)
+{
+    if (tokens && pool->count < SERVER_POOLED_TOKENS &&
+        distil_tokens_full_count(tokens) <= MAX_POOLED_TEXT)
+        pool->free[pool->count++] = tokens;
+    else
+        distil_tokens_free(tokens);
+}
+
+void server_exchange_release(struct server_exchange *exchange)
+{
+    int i;
+    for (i = 0; i < exchange->job.count; i++)
+        give_back(exchange->pool, exchange->job.texts[i]);
+    free((void *)exchange->job.texts);
+    if (exchange->request_free)
+        exchange->request_free(exchange->request);
+    free(exchange->body);
+    discard_answer(exchange);
+}
+
+void server_token_pool_free(struct server_token_pool *pool)
+{
+    while (pool->count > 0)
+        distil_tokens_free(pool->free[--pool->count]);
+}

@@ -1,0 +1,93 @@
+/* exchange.h: one request and its answer, as handlers see them: nothing of the HTTP library.
+ *
+ * A handler reads the body and either answers (server_answer, server_fail) or prepares texts to
+ * compute (server_work_create, server_work_encode, then exchange->finish) and returns. The
+ * connection then sleeps without a thread until the workers have computed the texts, and
+ * exchange->finish answers from exchange->job. */
+#ifndef SERVER_EXCHANGE_H
+#define SERVER_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/json_input.h"
+#include "server/json_writer.h"
+#include "server/queue.h"
+
+struct server;
+struct server_exchange;
+struct server_route;
+
+enum {
+    SERVER_ID_SIZE = 65, /* of a request id, with its NUL */
+    SERVER_POOLED_TOKENS = 256
+};
+
+/* Encodings for reuse. Each HTTP thread has its own, so taking one needs no lock. */
+struct server_token_pool {
+    distil_tokens *free[SERVER_POOLED_TOKENS];
+    int count;
+};
+
+struct server_exchange {
+    struct server *server;
+    struct server_token_pool *pool;
+    const struct server_route *route; /* NULL where no route matched */
+    const char *method, *path;
+    char id[SERVER_ID_SIZE]; /* "" until it is needed, or as the client gave it */
+    int64_t began;           /* monotonic nanoseconds */
+
+    char *body; /* not NUL-terminated; NULL when empty */
+    size_t body_length, body_capacity;
+
+    unsigned status; /* 0: not answered yet */
+    char *answer;    /* JSON */
+    size_t answer_length;
+    bool answer_is_static; /* not to be freed */
+    const char *allow;     /* methods of the path, for 405 */
+    int retry_after;       /* seconds; 0: none */
+
+    struct server_job job; /* job.count is 0 while there is nothing to compute */
+    void (*finish)(struct server_exchange *exchange);
+    void *request; /* what the handler keeps until finish */
+    void (*request_free)(void *request);
+};
+
+/* The kinds of error a client can tell apart, as text-embeddings-inference names them. */
+#define SERVER_ERROR_VALIDATION "Validation"
+#define SERVER_ERROR_EMPTY "Empty"
+#define SERVER_ERROR_TOKENIZER "Tokenizer"
+#define SERVER_ERROR_BACKEND "Backend"
+#define SERVER_ERROR_OVERLOADED "Overloaded"
+#define SERVER_ERROR_UNHEALTHY "Unhealthy"
+#define SERVER_ERROR_NOT_FOUND "NotFound"
+#define SERVER_ERROR_METHOD "MethodNotAllowed"
+#define SERVER_ERROR_MEDIA_TYPE "UnsupportedMediaType"
+
+/* Answers with what was written; 500 when memory ran out. Empties the writer. */
+void server_answer(struct server_exchange *exchange, unsigned status, struct server_json *json);
+/* Answers with JSON text that lives as long as the program. */
+void server_answer_static(struct server_exchange *exchange, unsigned status, const char *json);
+/* The one place where errors are built: {"error": message, "error_type": type, "field": field}, the
+ * field where one is at fault (else NULL). Replaces an answer given before. */
+void server_fail(struct server_exchange *exchange, unsigned status, const char *type,
+                 const char *field, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* 503 with a Retry-After between 1 and 3 seconds, so that clients do not all come back at once. */
+void server_fail_overloaded(struct server_exchange *exchange);
+/* Answers a job that was not computed. True where it was, and nothing has been answered. */
+bool server_job_succeeded(struct server_exchange *exchange);
+
+/* Makes room in exchange->job for count texts of a model. False, with 500 answered, when memory
+ * runs out. */
+bool server_work_create(struct server_exchange *exchange, const struct server_model *model,
+                        int count);
+/* Encodes text i, as distil_encode. */
+distil_status server_work_encode(struct server_exchange *exchange, int i, const char *text,
+                                 const char *pair, distil_truncation truncation,
+                                 distil_error *error);
+/* Frees what the exchange holds. */
+void server_exchange_release(struct server_exchange *exchange);
+void server_token_pool_free(struct server_token_pool *pool);
+
+#endif

@@ -1,0 +1,25 @@
+/* http.h: HTTP by libmicrohttpd: a pool of daemons, each one epoll thread, fed with connections by
+ * the listener.
+ *
+ * The library's own thread pool is the same thing, but accepts by itself, and its way to stop
+ * accepting races with its threads; with daemons of our own the listener decides what is accepted,
+ * and each thread's callbacks know their thread. */
+#ifndef SERVER_HTTP_H
+#define SERVER_HTTP_H
+
+#include <sys/socket.h>
+
+#include "weights/distil_status.h"
+
+struct server;
+struct server_http;
+
+distil_status server_http_start(struct server *server, int threads, int max_connections,
+                                struct server_http **http, distil_error *error);
+/* Hands over a connected socket, which http closes in the end. */
+void server_http_add(struct server_http *http, int fd, const struct sockaddr *address,
+                     socklen_t length);
+/* Closes all connections; none may be waiting for a worker any more. */
+void server_http_free(struct server_http *http);
+
+#endif

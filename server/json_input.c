@@ -1,0 +1,135 @@
+/* json_input.c: see json_input.h. */
+#include "server/json_input.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FEW_KEYS = 16 };
+
+void server_problem_set(struct server_problem *problem, const char *field, const char *format, ...)
+{
+    va_list arguments;
+    problem->field = field;
+    va_start(arguments, format);
+    vsnprintf(problem->message, sizeof(problem->message), format, arguments);
+    va_end(arguments);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A key that an object has twice; NULL where there is none. Sets *failed when memory runs out. */
+static const char *repeated_key(const cJSON *object, bool *failed)
+{
+    const char *few[FEW_KEYS], **names = few, *found = NULL;
+    const cJSON *child;
+    size_t count = 0, i = 0;
+    for (child = object->child; child; child = child->next)
+        count++;
+    if (count > FEW_KEYS && !(names = malloc(count * sizeof(*names)))) {
+        *failed = true;
+        return NULL;
+    }
+    for (child = object->child; child; child = child->next)
+        names[i++] = child->string;
+    qsort(names, count, sizeof(*names), compare_names);
+    for (i = 1; i < count && !found; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            found = names[i];
+    if (names != few)
+        free(names);
+    return found;
+}
+
+/* Looks through all objects; the depth is bounded by the check before. */
+static bool keys_are_single(const cJSON *value, struct server_problem *problem)
+{
+    bool failed = false;
+    const char *key = cJSON_IsObject(value) ? repeated_key(value, &failed) : NULL;
+    const cJSON *child;
+    if (failed) {
+        server_problem_set(problem, NULL, "out of memory");
+        return false;
+    }
+    if (key) {
+        server_problem_set(problem, NULL, "invalid JSON: the key \"%.60s\" appears twice", key);
+        return false;
+    }
+    for (child = value->child; child; child = child->next)
+        if (child->child && !keys_are_single(child, problem))
+            return false;
+    return true;
+}
+
+cJSON *server_json_parse(const char *data, size_t length, struct server_problem *problem)
+{
+    cJSON *root;
+    if (!server_json_check(data, length, problem))
+        return NULL;
+    root = cJSON_ParseWithLengthOpts(data, length, NULL, 0);
+    if (!root) {
+        server_problem_set(problem, NULL, "out of memory while parsing JSON");
+        return NULL;
+    }
+    if (!keys_are_single(root, problem)) {
+        cJSON_Delete(root);
+        return NULL;
+    }
+    return root;
+}
+
+const char *server_json_type(const cJSON *value)
+{
+    if (cJSON_IsString(value))
+        return "a string";
+    if (cJSON_IsNumber(value))
+        return "a number";
+    if (cJSON_IsBool(value))
+        return "a boolean";
+    if (cJSON_IsArray(value))
+        return "an array";
+    if (cJSON_IsObject(value))
+        return "an object";
+    if (cJSON_IsNull(value))
+        return "null";
+    return "nothing";
+}
+
+/* The field's value; NULL where it is absent or null. */
+static const cJSON *given(const cJSON *object, const char *field)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, field);
+    return cJSON_IsNull(value) ? NULL : value;
+}
+
+bool server_json_get_bool(const cJSON *object, const char *field, bool *value,
+                          struct server_problem *problem)
+{
+    const cJSON *found = given(object, field);
+    if (found && !cJSON_IsBool(found)) {
+        server_problem_set(problem, field, "`%s` must be a boolean, not %s", field,
+                           server_json_type(found));
+        return false;
+    }
+    if (found)
+        *value = cJSON_IsTrue(found);
+    return true;
+}
+
+bool server_json_get_string(const cJSON *object, const char *field, const char **value,
+                            struct server_problem *problem)
+{
+    const cJSON *found = given(object, field);
+    if (found && !cJSON_IsString(found)) {
+        server_problem_set(problem, field, "`%s` must be a string, not %s", field,
+                           server_json_type(found));
+        return false;
+    }
+    if (found)
+        *value = found->valuestring;
+    return true;
+}

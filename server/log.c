@@ -1,0 +1,154 @@
+/* log.c: see log.h. */
+#include "server/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/json_writer.h"
+
+enum { MAX_LINE = 4096 };
+
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+
+bool server_log_level_parse(const char *name, enum server_log_level *level)
+{
+    size_t i;
+    for (i = 0; i < sizeof(level_names) / sizeof(*level_names); i++)
+        if (strcmp(name, level_names[i]) == 0) {
+            *level = (enum server_log_level)i;
+            return true;
+        }
+    return false;
+}
+
+/* RFC 3339 in UTC, with milliseconds. */
+static void timestamp(char *text, size_t size)
+{
+    struct timespec now;
+    struct tm parts;
+    size_t length;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &parts);
+    length = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text + length, size - length, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
+/* A log that cannot be written must not stop the server: the result is not looked at. */
+static void write_line(const struct server_log *log, const char *line, size_t length)
+{
+    ssize_t written = write(log->fd, line, length);
+    (void)written;
+}
+
+static void write_json(const struct server_log *log, const char *level, const char *time,
+                       const char *message, const struct server_log_field *fields, int count)
+{
+    struct server_json json = {0};
+    char *line;
+    size_t length;
+    int i;
+    server_json_begin_object(&json);
+    server_json_put_string(&json, "time", time);
+    server_json_put_string(&json, "level", level);
+    server_json_put_string(&json, "message", message);
+    for (i = 0; i < count; i++) {
+        server_json_key(&json, fields[i].name);
+        if (fields[i].kind == SERVER_LOG_TEXT)
+            server_json_string_n(&json, fields[i].text, strnlen(fields[i].text, MAX_LINE / 4));
+        else if (fields[i].kind == SERVER_LOG_INTEGER)
+            server_json_integer(&json, fields[i].integer);
+        else
+            server_json_fixed(&json, fields[i].real, 3);
+    }
+    server_json_end_object(&json);
+    server_json_raw(&json, "\n", 1);
+    line = server_json_take(&json, &length);
+    if (line)
+        write_line(log, line, length);
+    free(line);
+}
+
+/* Text from outside must not start a line of its own or send codes to a terminal. */
+static void append_clean(char *line, size_t *length, const char *text)
+{
+    for (; *text && *length < MAX_LINE - 2; text++) {
+        unsigned char byte = (unsigned char)*text;
+        line[(*length)++] = (char)(byte < 0x20 || byte == 0x7F ? '?' : byte);
+    }
+}
+
+static void write_text(const struct server_log *log, const char *level, const char *time,
+                       const char *message, const struct server_log_field *fields, int count)
+{
+    char line[MAX_LINE], number[64];
+    size_t length = 0;
+    int i;
+    append_clean(line, &length, time);
+    append_clean(line, &length, " ");
+    append_clean(line, &length, level);
+    append_clean(line, &length, " ");
+    append_clean(line, &length, message);
+    for (i = 0; i < count; i++) {
+        append_clean(line, &length, " ");
+        append_clean(line, &length, fields[i].name);
+        append_clean(line, &length, "=");
+        if (fields[i].kind == SERVER_LOG_INTEGER)
+            snprintf(number, sizeof(number), "%lld", (long long)fields[i].integer);
+        else if (fields[i].kind == SERVER_LOG_REAL)
+            snprintf(number, sizeof(number), "%.3f", fields[i].real);
+        append_clean(line, &length, fields[i].kind == SERVER_LOG_TEXT ? fields[i].text : number);
+    }
+    line[length++] = '\n';
+    write_line(log, line, length);
+}
+
+static void write_event(const struct server_log *log, const char *level, const char *message,
+                        const struct server_log_field *fields, int count)
+{
+    char time[64];
+    timestamp(time, sizeof(time));
+    if (log->json)
+        write_json(log, level, time, message, fields, count);
+    else
+        write_text(log, level, time, message, fields, count);
+}
+
+void server_log_event(const struct server_log *log, enum server_log_level level,
+                      const char *message, const struct server_log_field *fields, int count)
+{
+    if (server_log_enabled(log, level))
+        write_event(log, level_names[level], message, fields, count);
+}
+
+void server_log_printf(const struct server_log *log, enum server_log_level level,
+                       const char *format, ...)
+{
+    char message[MAX_LINE / 2];
+    va_list arguments;
+    if (!server_log_enabled(log, level))
+        return;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    write_event(log, level_names[level], message, NULL, 0);
+}
+
+void server_log_announce(const struct server_log *log, const char *format, ...)
+{
+    char message[MAX_LINE / 2];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    if (log->json) {
+        write_event(log, level_names[SERVER_LOG_INFO], message, NULL, 0);
+    } else {
+        size_t length = strlen(message);
+        message[length < sizeof(message) - 1 ? length++ : length - 1] = '\n';
+        write_line(log, message, length);
+    }
+}

@@ -1,0 +1,42 @@
+/* model.c: see model.h. */
+#include "server/model.h"
+
+#include <string.h>
+
+/* A model whose labels are exactly NEGATIVE and POSITIVE answers in terms of sentiment. */
+static void find_sentiment(struct server_model *model)
+{
+    int i;
+    model->positive = model->negative = -1;
+    if (model->info->label_count != 2 || model->info->problem != DISTIL_SOFTMAX)
+        return;
+    for (i = 0; i < 2; i++) {
+        const char *label = distil_label(model->model, i);
+        const char *other = distil_label(model->model, 1 - i);
+        if (strcmp(label, "POSITIVE") == 0 && strcmp(other, "NEGATIVE") == 0) {
+            model->positive = i;
+            model->negative = 1 - i;
+        }
+    }
+}
+
+distil_status server_model_open(struct server_model *model,
+                                const struct server_model_options *options, distil_error *error)
+{
+    distil_status status = distil_model_open(options->path, &options->engine, &model->model, error);
+    if (status)
+        return status;
+    model->name = options->name ? options->name : "default";
+    model->info = distil_model_info(model->model);
+    find_sentiment(model);
+    return DISTIL_OK;
+}
+
+void server_model_close(struct server_model *model)
+{
+    if (!model)
+        return;
+    distil_model_free(model->model);
+    model->model = NULL;
+    model->info = NULL;
+}

@@ -1,0 +1,42 @@
+/* router.c: see router.h. */
+#include "server/router.h"
+
+#include <string.h>
+
+#include "server/routes.h"
+
+static const struct server_route routes[] = {
+    {"GET", "/", server_handle_welcome, false, false},
+    {"GET", "/health", server_handle_health, false, false},
+    {"POST", "/predict", server_handle_predict, true, true},
+};
+
+enum { ROUTE_COUNT = sizeof(routes) / sizeof(*routes) };
+
+const struct server_route *server_routes(size_t *count)
+{
+    *count = ROUTE_COUNT;
+    return routes;
+}
+
+const struct server_route *server_route_find(const char *method, const char *path,
+                                             const char **allow)
+{
+    const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
+    bool has_get = false, has_post = false;
+    int i;
+    *allow = NULL;
+    for (i = 0; i < ROUTE_COUNT; i++) {
+        if (strcmp(path, routes[i].path) != 0)
+            continue;
+        if (strcmp(wanted, routes[i].method) == 0)
+            return &routes[i];
+        has_get = has_get || strcmp(routes[i].method, "GET") == 0;
+        has_post = has_post || strcmp(routes[i].method, "POST") == 0;
+    }
+    if (has_get)
+        *allow = has_post ? "GET, HEAD, POST" : "GET, HEAD";
+    else if (has_post)
+        *allow = "POST";
+    return NULL;
+}

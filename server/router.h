@@ -1,0 +1,25 @@
+/* router.h: which handler answers a method and a path. */
+#ifndef SERVER_ROUTER_H
+#define SERVER_ROUTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct server_exchange;
+
+struct server_route {
+    const char *method; /* GET answers HEAD as well */
+    const char *path;
+    void (*handle)(struct server_exchange *exchange);
+    bool json_body;   /* the body must be of type application/json, where one is given */
+    bool needs_model; /* answered 503 while the models are loaded */
+};
+
+/* NULL where there is none; *allow is then set to the methods the path has, or to NULL where it has
+ * none. */
+const struct server_route *server_route_find(const char *method, const char *path,
+                                             const char **allow);
+/* All routes, for pages that list them. */
+const struct server_route *server_routes(size_t *count);
+
+#endif

@@ -1,0 +1,11 @@
+/* routes.h: the handlers, which router.c puts in its table. */
+#ifndef SERVER_ROUTES_H
+#define SERVER_ROUTES_H
+
+struct server_exchange;
+
+void server_handle_welcome(struct server_exchange *exchange); /* GET / */
+void server_handle_health(struct server_exchange *exchange);  /* GET /health */
+void server_handle_predict(struct server_exchange *exchange); /* POST /predict */
+
+#endif

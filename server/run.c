@@ -1,0 +1,96 @@
+/* run.c: server_run, the life of the process: signals, announcement, drain. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/internal.h"
+
+static const char *const task_names[] = {"no task", "classification", "token classification",
+                                         "question answering"};
+
+static void announce(const struct server *server)
+{
+    const struct server_options *options = &server->options;
+    const struct server_model *model = &server->models[0];
+    bool ipv6 = strchr(options->host, ':') != NULL;
+    server_log_announce(
+        &options->log,
+        "distild listening on http://%s%s%s:%d (model %s, %s, %s on %s, %d worker%s of %d "
+        "thread%s)",
+        ipv6 ? "[" : "", options->host, ipv6 ? "]" : "", server_port(server), model->info->path,
+        task_names[model->info->task], model->info->precision, model->info->cpu, options->workers,
+        options->workers == 1 ? "" : "s", server_workers_threads(server->workers),
+        server_workers_threads(server->workers) == 1 ? "" : "s");
+}
+
+/* The signal that arrived within milliseconds; 0 when none did. */
+static int wait_signal(const sigset_t *signals, long milliseconds)
+{
+    struct timespec timeout = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    int found;
+    do
+        found = sigtimedwait(signals, NULL, &timeout);
+    while (found < 0 && errno == EINTR);
+    return found < 0 ? 0 : found;
+}
+
+/* Waits until accepted requests are answered, for as long as the options allow; DISTIL_BUSY at
+ * another signal. */
+static distil_status drain(struct server *server, const sigset_t *signals, distil_error *error)
+{
+    const struct server_options *options = &server->options;
+    int64_t deadline = server_now() + (int64_t)options->drain_timeout_seconds * 1000000000;
+    server_drain(server);
+    while (!server_drained(server)) {
+        if (server_now() > deadline) {
+            server_log_printf(&options->log, SERVER_LOG_WARN,
+                              "%d requests were not finished within %d s", server_in_flight(server),
+                              options->drain_timeout_seconds);
+            break;
+        }
+        if (wait_signal(signals, 5))
+            return distil_fail(error, DISTIL_BUSY,
+                               "ended by a second signal with %d requests unanswered",
+                               server_in_flight(server));
+    }
+    return DISTIL_OK;
+}
+
+static distil_status serve(struct server *server, const sigset_t *signals, distil_error *error)
+{
+    int number = 0;
+    distil_status status = server_load(server, error);
+    if (status)
+        return status;
+    announce(server);
+    while (!number)
+        number = wait_signal(signals, 3600000);
+    server_log_printf(&server->options.log, SERVER_LOG_INFO, "%s: draining, %d requests in flight",
+                      number == SIGINT ? "SIGINT" : "SIGTERM", server_in_flight(server));
+    return drain(server, signals, error);
+}
+
+distil_status server_run(const struct server_options *options, distil_error *error)
+{
+    struct server *server;
+    sigset_t signals, before;
+    distil_status status;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    /* blocked in every thread that starts from here on, and taken by sigtimedwait alone */
+    pthread_sigmask(SIG_BLOCK, &signals, &before);
+    signal(SIGPIPE, SIG_IGN);
+    status = server_start(options, &server, error);
+    if (!status) {
+        status = serve(server, &signals, error);
+        if (status == DISTIL_BUSY)
+            return status;
+        server_free(server);
+    }
+    if (!status)
+        server_log_printf(&options->log, SERVER_LOG_INFO, "drained, ended");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}

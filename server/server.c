@@ -1,0 +1,216 @@
+/* server.c: options and lifecycle; see server.h. */
+#include "server/server.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/cpus.h"
+#include "server/http.h"
+#include "server/internal.h"
+#include "server/listener.h"
+
+enum {
+    MAX_HTTP_THREADS = 4,
+    MAX_CONNECTIONS = 16384,
+    SPARE_DESCRIPTORS = 64 /* for everything that is no connection */
+};
+
+/* A request that was on its way when the server began to drain is waited for this long. */
+static const int64_t settle_ns = 100000000;
+/* What resumed connections get for sending their last answers before they are closed. */
+static const int64_t flush_ns = 1000000000;
+
+struct server_options server_options_default(void)
+{
+    struct server_options options = {
+        .host = "127.0.0.1",
+        .port = 8080,
+        .workers = 1,
+        .max_queue = 1024,
+        .max_batch_tokens = 2048,
+        .max_client_batch = 32,
+        .max_body = 2000000,
+        .idle_timeout_seconds = 75,
+        .drain_timeout_seconds = 30,
+        .log = {.fd = STDERR_FILENO, .level = SERVER_LOG_INFO},
+    };
+    return options;
+}
+
+static distil_status check_range(const char *name, long long value, long long low, long long high,
+                                 distil_error *error)
+{
+    if (value >= low && value <= high)
+        return DISTIL_OK;
+    return distil_fail(error, DISTIL_INVALID, "%s must be from %lld to %lld, not %lld", name, low,
+                       high, value);
+}
+
+static distil_status check_options(const struct server_options *o, distil_error *error)
+{
+    const struct {
+        const char *name;
+        long long value, low, high;
+    } ranges[] = {
+        {"workers", o->workers, 1, 1024},
+        {"threads", o->threads, 0, 1024},
+        {"http-threads", o->http_threads, 0, 256},
+        {"max-queue", o->max_queue, 1, 10000000},
+        {"max-batch-tokens", o->max_batch_tokens, 1, 1000000},
+        {"max-client-batch-size", o->max_client_batch, 1, 100000},
+        {"max-body", (long long)(o->max_body > INT64_MAX ? INT64_MAX : o->max_body), 1, 1 << 30},
+        {"max-connections", o->max_connections, 0, 1000000},
+        {"idle-timeout", o->idle_timeout_seconds, 1, 86400},
+        {"drain-timeout", o->drain_timeout_seconds, 0, 86400},
+        {"models", o->model_count, 0, 1024},
+    };
+    size_t i;
+    for (i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
+        distil_status status =
+            check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high, error);
+        if (status)
+            return status;
+    }
+    return DISTIL_OK;
+}
+
+/* Connections that the limit of open files leaves room for. */
+static int connection_limit(int wanted)
+{
+    struct rlimit files;
+    long long room = MAX_CONNECTIONS;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY)
+        room = (long long)files.rlim_cur - SPARE_DESCRIPTORS;
+    if (room < 16)
+        room = 16;
+    if (wanted > 0)
+        return wanted < room ? wanted : (int)room;
+    return room < MAX_CONNECTIONS ? (int)room : MAX_CONNECTIONS;
+}
+
+static void fill_defaults(struct server *server)
+{
+    struct server_options *options = &server->options;
+    int cpus = engine_cpu_count();
+    if (options->model_count == 0) {
+        options->models = &server->default_model;
+        options->model_count = 1;
+    }
+    if (options->http_threads == 0)
+        options->http_threads = cpus < MAX_HTTP_THREADS ? cpus : MAX_HTTP_THREADS;
+    if (options->threads == 0 && options->workers > 1)
+        options->threads = cpus > options->workers ? cpus / options->workers : 1;
+    options->max_connections = connection_limit(options->max_connections);
+    if (getrandom(&server->id_seed, sizeof(server->id_seed), 0) != sizeof(server->id_seed))
+        server->id_seed = (uint64_t)server_now();
+}
+
+distil_status server_start(const struct server_options *options, struct server **server,
+                           distil_error *error)
+{
+    struct server *made;
+    distil_status status = check_options(options, error);
+    if (status)
+        return status;
+    made = calloc(1, sizeof(*made));
+    if (!made)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
+    made->options = *options;
+    atomic_init(&made->state, SERVER_LOADING);
+    fill_defaults(made);
+    made->queue = server_queue_create(made->options.max_queue);
+    made->models = calloc((size_t)made->options.model_count, sizeof(*made->models));
+    if (!made->queue || !made->models)
+        status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
+    if (!status)
+        status = server_http_start(made, made->options.http_threads, made->options.max_connections,
+                                   &made->http, error);
+    if (!status)
+        status = server_listener_start(made, made->options.max_connections, &made->listener, error);
+    if (status) {
+        server_free(made);
+        return status;
+    }
+    *server = made;
+    return DISTIL_OK;
+}
+
+distil_status server_load(struct server *server, distil_error *error)
+{
+    const struct server_options *options = &server->options;
+    struct server_worker_options workers = {
+        .workers = options->workers,
+        .threads = options->threads,
+        .max_batch_tokens = options->max_batch_tokens,
+        .models = server->models,
+        .model_count = options->model_count,
+        .queue = server->queue,
+        .log = &options->log,
+    };
+    distil_status status = DISTIL_OK;
+    int i;
+    for (i = 0; i < options->model_count && !status; i++)
+        status = server_model_open(&server->models[i], &options->models[i], error);
+    if (!status)
+        status = server_workers_start(&workers, &server->workers, error);
+    if (status)
+        return status;
+    atomic_store_explicit(&server->state, SERVER_READY, memory_order_release);
+    return DISTIL_OK;
+}
+
+int server_port(const struct server *server)
+{
+    return server_listener_port(server->listener);
+}
+
+int server_in_flight(const struct server *server)
+{
+    return atomic_load_explicit(&server->in_flight, memory_order_acquire);
+}
+
+void server_drain(struct server *server)
+{
+    int ready = SERVER_READY;
+    if (atomic_compare_exchange_strong(&server->state, &ready, SERVER_DRAINING))
+        server->drain_began = server_now();
+    server_listener_stop(server->listener);
+}
+
+bool server_drained(struct server *server)
+{
+    return server_in_flight(server) == 0 && server_now() - server->drain_began > settle_ns;
+}
+
+/* Waits until every answer is sent, or for a second: a client that does not read must not hold up
+ * the end. */
+static void flush(const struct server *server)
+{
+    const struct timespec pause = {0, 1000000};
+    int64_t deadline = server_now() + flush_ns;
+    while (server_in_flight(server) > 0 && server_now() < deadline)
+        nanosleep(&pause, NULL);
+}
+
+void server_free(struct server *server)
+{
+    int i;
+    if (!server)
+        return;
+    server_drain(server);
+    if (server->queue)
+        server_queue_close(server->queue);
+    server_workers_free(server->workers); /* after which no connection is suspended */
+    flush(server);
+    server_http_free(server->http);
+    server_listener_free(server->listener);
+    for (i = 0; server->models && i < server->options.model_count; i++)
+        server_model_close(&server->models[i]);
+    free(server->models);
+    server_queue_free(server->queue);
+    free(server);
+}
