@@ -34,13 +34,13 @@ static inline __attribute__((always_inline)) void multiply_add(__m256 sum[F32_RO
                                                                const int rows, const int vectors)
 {
     __m256 columns[F32_VECTORS];
-#pragma GCC unroll 8
+    GEMM_UNROLL
     for (int v = 0; v < vectors; v++)
         columns[v] = _mm256_loadu_ps(w + v / HALVES * w_stride + v % HALVES * LANES);
-#pragma GCC unroll 6
+    GEMM_UNROLL
     for (int i = 0; i < rows; i++) {
         __m256 value = _mm256_broadcast_ss(x + i * x_stride);
-#pragma GCC unroll 8
+        GEMM_UNROLL
         for (int v = 0; v < vectors; v++)
             sum[i][v] = _mm256_fmadd_ps(value, columns[v], sum[i][v]);
     }
@@ -61,18 +61,19 @@ static inline __attribute__((always_inline)) void f32_tile(const struct gemm_til
     long depth = tile->depth;
 
     __m256 sum[F32_ROWS][F32_VECTORS];
-#pragma GCC unroll 6
+    GEMM_UNROLL
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++)
-            sum[i][v] = tile->first ? _mm256_setzero_ps()
-                                    : _mm256_loadu_ps(y + i * job->y_stride + LANES * v);
+        GEMM_UNROLL
+    for (int v = 0; v < vectors; v++)
+        sum[i][v] =
+            tile->first ? _mm256_setzero_ps() : _mm256_loadu_ps(y + i * job->y_stride + LANES * v);
 
     long k = 0;
     for (; k + F32_STEP <= depth; k += F32_STEP) {
         for (long line = 0; line < tile->ahead_lines; line++, ahead += GEMM_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
-#pragma GCC unroll 4
+            /* Not unrolled: gcc 12 would mix the steps until it runs out of registers. */
+#pragma GCC unroll 1
         for (int u = 0; u < F32_STEP; u++)
             multiply_add(sum, x + k + u, x_stride, w + (k + u) * KERN_PANEL, w_stride, rows,
                          vectors);
@@ -80,14 +81,15 @@ static inline __attribute__((always_inline)) void f32_tile(const struct gemm_til
     for (; k < depth; k++)
         multiply_add(sum, x + k, x_stride, w + k * KERN_PANEL, w_stride, rows, vectors);
 
-#pragma GCC unroll 6
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++) {
+        GEMM_UNROLL
         for (int v = 0; v < vectors; v++) {
             if (tile->last)
                 sum[i][v] = _mm256_add_ps(sum[i][v], _mm256_loadu_ps(bias + LANES * v));
             _mm256_storeu_ps(y + i * job->y_stride + LANES * v, sum[i][v]);
         }
+    }
     if (tile->last && job->epilogue == KERN_GELU)
         gelu_tile(y, job->y_stride, rows, vectors);
 }
@@ -100,14 +102,14 @@ int8_store(const struct gemm_tile *tile, __m256i sum[INT8_ROWS][HALVES], const i
     const struct kern_weights *weights = job->w;
     float *y = job->y + tile->row * job->y_stride + tile->panel * KERN_PANEL;
 
-#pragma GCC unroll 2
+    GEMM_UNROLL
     for (int v = 0; v < HALVES; v++) {
         long column = tile->panel * KERN_PANEL + v * LANES;
         __m256i column_sum =
             _mm256_loadu_si256((const __m256i *)(const void *)(weights->column_sum + column));
         __m256 scale = _mm256_loadu_ps(weights->scale + column);
         __m256 bias = _mm256_loadu_ps(weights->bias + column);
-#pragma GCC unroll 4
+        GEMM_UNROLL
         for (int i = 0; i < rows; i++) {
             __m256i zero = _mm256_set1_epi32(job->x->zero[tile->row + i]);
             __m256i exact = _mm256_sub_epi32(sum[i][v], _mm256_mullo_epi32(zero, column_sum));
@@ -145,21 +147,22 @@ static inline __attribute__((always_inline)) void int8_tile(const struct gemm_ti
     __m256i ones = _mm256_set1_epi16(1);
 
     __m256i sum[INT8_ROWS][HALVES];
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 2
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++) {
+        GEMM_UNROLL
         for (int v = 0; v < HALVES; v++)
             sum[i][v] = _mm256_setzero_si256();
+    }
 
     for (long k = 0; k < tile->depth; k += INT8_STEP) {
         for (long line = 0; line < tile->ahead_lines; line++, ahead += GEMM_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
-#pragma GCC unroll 4
+        GEMM_UNROLL
         for (int u = 0; u < INT8_STEP; u += QUAD) {
             const __m256i *line = (const __m256i *)(const void *)(w + (k + u) * KERN_PANEL);
             __m256i left = _mm256_loadu_si256(line);
             __m256i right = _mm256_loadu_si256(line + 1);
-#pragma GCC unroll 4
+            GEMM_UNROLL
             for (int i = 0; i < rows; i++) {
                 int32_t quad;
                 memcpy(&quad, x + i * tile->x_pitch + k + u, sizeof quad);

@@ -28,13 +28,13 @@ static inline __attribute__((always_inline)) void multiply_add(__m512 sum[ROWS][
                                                                const int rows, const int panels)
 {
     __m512 columns[PANELS];
-#pragma GCC unroll 3
+    GEMM_UNROLL
     for (int v = 0; v < panels; v++)
         columns[v] = _mm512_loadu_ps(w + v * w_stride);
-#pragma GCC unroll 8
+    GEMM_UNROLL
     for (int i = 0; i < rows; i++) {
         __m512 value = _mm512_set1_ps(x[i * x_stride]);
-#pragma GCC unroll 3
+        GEMM_UNROLL
         for (int v = 0; v < panels; v++)
             sum[i][v] = _mm512_fmadd_ps(value, columns[v], sum[i][v]);
     }
@@ -54,18 +54,20 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct gem
     long depth = tile->depth;
 
     __m512 sum[ROWS][PANELS];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++) {
+        GEMM_UNROLL
         for (int v = 0; v < panels; v++)
             sum[i][v] = tile->first ? _mm512_setzero_ps()
                                     : _mm512_loadu_ps(y + i * job->y_stride + KERN_PANEL * v);
+    }
 
     long k = 0;
     for (; k + STEP <= depth; k += STEP) {
         for (long line = 0; line < tile->ahead_lines; line++, ahead += GEMM_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
-#pragma GCC unroll 4
+            /* Not unrolled: clang 14 would keep the sums in memory. */
+#pragma GCC unroll 1
         for (int u = 0; u < STEP; u++)
             multiply_add(sum, x + k + u, x_stride, w + (k + u) * KERN_PANEL, w_stride, rows,
                          panels);
@@ -73,14 +75,15 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct gem
     for (; k < depth; k++)
         multiply_add(sum, x + k, x_stride, w + k * KERN_PANEL, w_stride, rows, panels);
 
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++) {
+        GEMM_UNROLL
         for (int v = 0; v < panels; v++) {
             if (tile->last)
                 sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_loadu_ps(bias + KERN_PANEL * v));
             _mm512_storeu_ps(y + i * job->y_stride + KERN_PANEL * v, sum[i][v]);
         }
+    }
     if (tile->last && job->epilogue == KERN_GELU)
         gelu_tile(y, job->y_stride, rows, panels);
 }

@@ -23,25 +23,36 @@ static void gelu_tile(float *y, long y_stride, int rows, int panels)
         }
 }
 
+/* Adds the products of u8 values and s8 columns, four by four. In assembly because gcc 12 copies
+ * the sum before and after the intrinsic. */
+static inline __attribute__((always_inline)) __m512i dot_add(__m512i sum, __m512i values,
+                                                             __m512i columns)
+{
+    __asm__("vpdpbusd %[columns], %[values], %[sum]"
+            : [sum] "+v"(sum)
+            : [values] "v"(values), [columns] "v"(columns));
+    return sum;
+}
+
 /* sum += x[k..k+4] * w[k..k+4]; x is (rows), x_pitch bytes apart, and w (panels), w_pitch bytes
  * apart. */
-static inline __attribute__((always_inline)) void dot_add(__m512i sum[ROWS][PANELS], const char *x,
-                                                          long x_pitch, const char *w, long w_pitch,
-                                                          const int rows, const int panels)
+static inline __attribute__((always_inline)) void multiply_add(__m512i sum[ROWS][PANELS],
+                                                               const char *x, long x_pitch,
+                                                               const char *w, long w_pitch,
+                                                               const int rows, const int panels)
 {
     __m512i columns[PANELS];
-#pragma GCC unroll 3
+    GEMM_UNROLL
     for (int v = 0; v < panels; v++)
         columns[v] = _mm512_loadu_si512(w + v * w_pitch);
-#pragma GCC unroll 8
+    GEMM_UNROLL
     for (int i = 0; i < rows; i++) {
         int32_t quad;
         memcpy(&quad, x + i * x_pitch, sizeof quad);
         __m512i values = _mm512_set1_epi32(quad);
-        /* Written in assembly because gcc 12 copies the sum before and after the intrinsic. */
-#pragma GCC unroll 3
+        GEMM_UNROLL
         for (int v = 0; v < panels; v++)
-            __asm__("vpdpbusd %2, %1, %0" : "+v"(sum[i][v]) : "v"(values), "v"(columns[v]));
+            sum[i][v] = dot_add(sum[i][v], values, columns[v]);
     }
 }
 
@@ -54,13 +65,13 @@ static inline __attribute__((always_inline)) void store_tile(const struct gemm_t
     const struct kern_weights *weights = job->w;
     float *y = job->y + tile->row * job->y_stride + tile->panel * KERN_PANEL;
 
-#pragma GCC unroll 3
+    GEMM_UNROLL
     for (int v = 0; v < panels; v++) {
         long column = (tile->panel + v) * KERN_PANEL;
         __m512i column_sum = _mm512_loadu_si512(weights->column_sum + column);
         __m512 scale = _mm512_loadu_ps(weights->scale + column);
         __m512 bias = _mm512_loadu_ps(weights->bias + column);
-#pragma GCC unroll 8
+        GEMM_UNROLL
         for (int i = 0; i < rows; i++) {
             __m512i zero = _mm512_set1_epi32(job->x->zero[tile->row + i]);
             __m512i exact = _mm512_sub_epi32(sum[i][v], _mm512_mullo_epi32(zero, column_sum));
@@ -82,19 +93,20 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct gem
     const char *ahead = tile->ahead;
 
     __m512i sum[ROWS][PANELS];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++) {
+        GEMM_UNROLL
         for (int v = 0; v < panels; v++)
             sum[i][v] = _mm512_setzero_si512();
+    }
 
     for (long k = 0; k < tile->depth; k += STEP) {
         for (long line = 0; line < tile->ahead_lines; line++, ahead += GEMM_LINE)
             _mm_prefetch(ahead, _MM_HINT_T1);
-#pragma GCC unroll 4
+        GEMM_UNROLL
         for (int u = 0; u < STEP; u += QUAD)
-            dot_add(sum, x + k + u, tile->x_pitch, w + (k + u) * KERN_PANEL, tile->w_pitch, rows,
-                    panels);
+            multiply_add(sum, x + k + u, tile->x_pitch, w + (k + u) * KERN_PANEL, tile->w_pitch,
+                         rows, panels);
     }
     store_tile(tile, sum, rows, panels);
 }

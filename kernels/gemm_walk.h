@@ -12,6 +12,14 @@
 
 #include "kernels/kernels.h"
 
+/* Before a loop whose length is known once it is inlined: unrolls it whole, so that its arrays live
+ * in registers. */
+#if defined(__clang__)
+#define GEMM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define GEMM_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 enum {
     GEMM_LINE = 64,     /* bytes of a cache line */
     GEMM_ROWS_MAX = 8,  /* rows of the tallest tile */
