@@ -1,0 +1,376 @@
+/* write.c: writing a model file. docs/model-file.md describes it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <nettle/sha2.h>
+
+#include "weights/convert_values.h"
+#include "weights/file.h"
+#include "weights/metadata.h"
+#include "weights/names.h"
+#include "weights/private.h"
+
+enum { FILE_ALIGN = 64 };
+
+/* One tensor of the file to be. */
+struct item {
+    char name[80];
+    const struct weights_tensor *tensor; /* where the values come from */
+    bool scale;                          /* the scales of the tensor's rows, not its values */
+    bool vector;
+    enum weights_dtype dtype;
+    size_t bytes;
+    int order; /* canonical */
+};
+
+struct writer {
+    const struct weights_model *model;
+    const char *path;
+    distil_error *error;
+    char *temporary;
+    int fd;
+    struct item *items;
+    int count;
+    struct weights_text header;
+    size_t done, total; /* bytes */
+    struct sha256_ctx hash;
+    weights_progress *progress;
+    void *context;
+    /* One row at a time: as floats, and as it is stored. */
+    float *row;
+    unsigned char *bytes;
+    size_t row_length;
+};
+
+static int alignment_of(size_t bytes)
+{
+    int alignment = 1;
+    while (alignment < FILE_ALIGN && bytes % (size_t)(2 * alignment) == 0)
+        alignment *= 2;
+    return alignment;
+}
+
+/* A safetensors file has no gaps, so tensors stand in order of the largest power of two, up to 64,
+ * that divides their bytes: each then begins at a multiple of its own. Every matrix of an encoder
+ * as they are made is a multiple of 64. */
+static int by_alignment(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+    int difference = alignment_of(y->bytes) - alignment_of(x->bytes);
+    return difference ? difference : x->order - y->order;
+}
+
+static distil_status list_items(struct writer *writer, enum weights_dtype dtype)
+{
+    int slots = weights_slot_count(&writer->model->config);
+    writer->items = calloc((size_t)slots * 2 + 1, sizeof *writer->items);
+    if (!writer->items)
+        return weights_no_memory(writer->path, writer->error);
+    for (int i = 0; i < slots; i++) {
+        struct weights_slot slot;
+        weights_slot_at(&slot, &writer->model->config, i);
+        const struct weights_tensor *tensor = weights_slot_tensor_const(writer->model, &slot);
+        if (!tensor->data)
+            continue;
+        struct item *item = &writer->items[writer->count++];
+        *item = (struct item){.tensor = tensor,
+                              .vector = slot.vector,
+                              .dtype = slot.vector ? WEIGHTS_F32 : dtype,
+                              .order = writer->count};
+        snprintf(item->name, sizeof item->name, "%s", slot.name);
+        item->bytes = (size_t)slot.rows * (size_t)slot.cols * weights_dtype_bytes(item->dtype);
+        writer->total += item->bytes;
+        size_t longest = (size_t)(slot.cols > slot.rows ? slot.cols : slot.rows);
+        writer->row_length = longest > writer->row_length ? longest : writer->row_length;
+        if (item->dtype != WEIGHTS_I8)
+            continue;
+        struct item *scale = &writer->items[writer->count++];
+        *scale = (struct item){.tensor = tensor,
+                               .scale = true,
+                               .vector = true,
+                               .dtype = WEIGHTS_F32,
+                               .bytes = (size_t)slot.rows * sizeof(float),
+                               .order = writer->count};
+        snprintf(scale->name, sizeof scale->name, "%s.scale", slot.name);
+        writer->total += scale->bytes;
+    }
+    qsort(writer->items, (size_t)writer->count, sizeof *writer->items, by_alignment);
+    return DISTIL_OK;
+}
+
+static const char *stored_name(enum weights_dtype dtype)
+{
+    return dtype == WEIGHTS_F32 ? "F32" : dtype == WEIGHTS_F16 ? "F16" : "I8";
+}
+
+/* The JSON header, padded with spaces so that the data begins at a multiple of 64. */
+static distil_status build_header(struct writer *writer, enum weights_dtype dtype)
+{
+    struct weights_text *header = &writer->header;
+    size_t begin = 0;
+    weights_text_format(header, "{\"__metadata__\":");
+    weights_write_metadata(header, writer->model, dtype);
+    for (int i = 0; i < writer->count; i++) {
+        const struct item *item = &writer->items[i];
+        weights_text_format(header, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", item->name,
+                            stored_name(item->dtype));
+        if (!item->vector)
+            weights_text_format(header, "%ld,", item->tensor->rows);
+        weights_text_format(header, "%ld],\"data_offsets\":[%zu,%zu]}",
+                            item->scale ? item->tensor->rows : item->tensor->cols, begin,
+                            begin + item->bytes);
+        begin += item->bytes;
+    }
+    weights_text_add(header, "}", 1);
+    while (!header->failed && (8 + header->length) % FILE_ALIGN)
+        weights_text_add(header, " ", 1);
+    return header->failed ? weights_no_memory(writer->path, writer->error) : DISTIL_OK;
+}
+
+static distil_status fail_system(const struct writer *writer, const char *path, const char *what)
+{
+    int number = errno;
+    return distil_fail(writer->error, weights_errno_status(number), "%s: cannot %s: %s", path, what,
+                       strerror(number));
+}
+
+static distil_status put(struct writer *writer, const void *data, size_t bytes)
+{
+    const unsigned char *at = data;
+    sha256_update(&writer->hash, bytes, at);
+    while (bytes) {
+        ssize_t written = write(writer->fd, at, bytes);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return fail_system(writer, writer->temporary, "write");
+        at += written;
+        bytes -= (size_t)written;
+    }
+    return DISTIL_OK;
+}
+
+static distil_status check_row(const struct writer *writer, const struct item *item, long row,
+                               const char *what, size_t at)
+{
+    if (at == (size_t)item->tensor->cols)
+        return DISTIL_OK;
+    return distil_fail(writer->error, DISTIL_FORMAT,
+                       "%s: tensor %s: expected finite %s, found %g in row %ld, column %zu",
+                       writer->model->path, item->name, what, (double)writer->row[at], row, at);
+}
+
+/* Row `row` of a tensor as it is stored, into writer->bytes. */
+static distil_status convert_row(struct writer *writer, const struct item *item, long row)
+{
+    const struct weights_tensor *tensor = item->tensor;
+    size_t cols = (size_t)tensor->cols;
+    if (item->dtype == tensor->dtype && tensor->dtype == WEIGHTS_I8) {
+        memcpy(writer->bytes, (const int8_t *)tensor->data + (size_t)row * cols, cols);
+        return DISTIL_OK;
+    }
+    weights_row_to_float(writer->row, tensor, row);
+    distil_status status = check_row(writer, item, row, "values",
+                                     weights_first_not_finite(writer->row, WEIGHTS_F32, cols));
+    if (status)
+        return status;
+    if (item->dtype == WEIGHTS_F32) {
+        memcpy(writer->bytes, writer->row, cols * sizeof(float));
+    } else if (item->dtype == WEIGHTS_I8) {
+        float scale = weights_quantise_scale(writer->row, tensor->cols);
+        weights_quantise_row((int8_t *)writer->bytes, writer->row, scale, tensor->cols);
+    } else {
+        uint16_t *half = (uint16_t *)(void *)writer->bytes;
+        for (size_t i = 0; i < cols; i++)
+            half[i] = weights_float_to_half(writer->row[i]);
+        status = check_row(writer, item, row, "values of half precision (up to 65504)",
+                           weights_first_not_finite(half, WEIGHTS_F16, cols));
+    }
+    return status;
+}
+
+static distil_status put_scales(struct writer *writer, const struct item *item)
+{
+    float *scales = (float *)(void *)writer->bytes;
+    for (long row = 0; row < item->tensor->rows; row++) {
+        if (item->tensor->dtype == WEIGHTS_I8) {
+            scales[row] = item->tensor->scale[row];
+            continue;
+        }
+        weights_row_to_float(writer->row, item->tensor, row);
+        scales[row] = weights_quantise_scale(writer->row, item->tensor->cols);
+    }
+    return put(writer, scales, item->bytes);
+}
+
+static void report(struct writer *writer, size_t bytes)
+{
+    writer->done += bytes;
+    if (writer->progress)
+        writer->progress(writer->context, writer->done, writer->total);
+}
+
+static distil_status put_item(struct writer *writer, const struct item *item)
+{
+    if (item->scale) {
+        distil_status status = put_scales(writer, item);
+        report(writer, item->bytes);
+        return status;
+    }
+    /* Rows are gathered so that a system call has some hundred kilobytes. */
+    enum { BLOCK = 1 << 18 };
+    size_t row_bytes = (size_t)item->tensor->cols * weights_dtype_bytes(item->dtype);
+    size_t rows_per_block = row_bytes < BLOCK ? BLOCK / row_bytes : 1, used = 0;
+    unsigned char *block = malloc(rows_per_block * row_bytes);
+    if (!block)
+        return weights_no_memory(writer->path, writer->error);
+    distil_status status = DISTIL_OK;
+    for (long row = 0; row < item->tensor->rows && !status; row++) {
+        status = convert_row(writer, item, row);
+        memcpy(block + used, writer->bytes, row_bytes);
+        used += row_bytes;
+        if (status || (used < rows_per_block * row_bytes && row + 1 < item->tensor->rows))
+            continue;
+        status = put(writer, block, used);
+        report(writer, used);
+        used = 0;
+    }
+    free(block);
+    return status;
+}
+
+/* Header with zeros for the digest, data, then the digest over both in its place. */
+static distil_status put_all(struct writer *writer)
+{
+    unsigned char length[8];
+    uint8_t sum[SHA256_DIGEST_SIZE];
+    char digest[WEIGHTS_DIGEST_LENGTH + 1];
+    static const char key[] = "\"" WEIGHTS_KEY_DIGEST "\":\"";
+    for (int i = 0; i < 8; i++)
+        length[i] = (unsigned char)((uint64_t)writer->header.length >> 8 * i);
+    sha256_init(&writer->hash);
+    distil_status status = put(writer, length, sizeof length);
+    if (!status)
+        status = put(writer, writer->header.data, writer->header.length);
+    for (int i = 0; i < writer->count && !status; i++)
+        status = put_item(writer, &writer->items[i]);
+    if (status)
+        return status;
+    sha256_digest(&writer->hash, sizeof sum, sum);
+    for (size_t i = 0; i < sizeof sum; i++)
+        snprintf(digest + 2 * i, 3, "%02x", sum[i]);
+    const char *at = strstr(writer->header.data, key);
+    off_t offset = (off_t)(8 + (at - writer->header.data) + (ptrdiff_t)sizeof key - 1);
+    if (pwrite(writer->fd, digest, WEIGHTS_DIGEST_LENGTH, offset) != WEIGHTS_DIGEST_LENGTH)
+        return fail_system(writer, writer->temporary, "write");
+    return DISTIL_OK;
+}
+
+/* Creates the temporary file: the target's name with a suffix, so that it is in the same directory
+ * and file system. */
+static distil_status open_temporary(struct writer *writer)
+{
+    struct stat info;
+    if (!lstat(writer->path, &info) && !S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
+        return distil_fail(writer->error, DISTIL_INVALID,
+                           "%s: expected a regular file to replace, found something else",
+                           writer->path);
+    size_t size = strlen(writer->path) + 40;
+    writer->temporary = malloc(size);
+    if (!writer->temporary)
+        return weights_no_memory(writer->path, writer->error);
+    for (int i = 0; i < 100 && writer->fd < 0; i++) {
+        snprintf(writer->temporary, size, "%s.%ld-%d.tmp", writer->path, (long)getpid(), i);
+        writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (writer->fd < 0 && errno != EEXIST)
+            break;
+    }
+    if (writer->fd >= 0)
+        return DISTIL_OK;
+    distil_status status = fail_system(writer, writer->temporary, "create");
+    free(writer->temporary); /* not ours to remove */
+    writer->temporary = NULL;
+    return status;
+}
+
+/* Makes the rename itself last. */
+static distil_status sync_directory(const struct writer *writer)
+{
+    const char *slash = strrchr(writer->path, '/');
+    size_t length = !slash ? 1 : slash == writer->path ? 1 : (size_t)(slash - writer->path);
+    char *directory = strndup(slash ? writer->path : ".", length);
+    if (!directory)
+        return weights_no_memory(writer->path, writer->error);
+    distil_status status = DISTIL_OK;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Some file systems cannot sync a directory and say EINVAL. */
+    if (fd < 0 || (fsync(fd) && errno != EINVAL))
+        status = fail_system(writer, directory, "sync");
+    if (fd >= 0)
+        close(fd);
+    free(directory);
+    return status;
+}
+
+static distil_status finish(struct writer *writer)
+{
+    if (fsync(writer->fd))
+        return fail_system(writer, writer->temporary, "sync");
+    int fd = writer->fd;
+    writer->fd = -1;
+    if (close(fd))
+        return fail_system(writer, writer->temporary, "close");
+    if (rename(writer->temporary, writer->path))
+        return fail_system(writer, writer->path, "rename to");
+    free(writer->temporary);
+    writer->temporary = NULL;
+    return sync_directory(writer);
+}
+
+distil_status weights_write(const struct weights_model *model, const char *path,
+                            enum weights_dtype dtype, weights_progress *progress, void *context,
+                            distil_error *error)
+{
+    struct writer writer = {.model = model,
+                            .path = path,
+                            .error = error,
+                            .fd = -1,
+                            .progress = progress,
+                            .context = context};
+    distil_status status;
+    if (dtype != WEIGHTS_F32 && dtype != WEIGHTS_F16 && dtype != WEIGHTS_I8)
+        return distil_fail(error, DISTIL_INVALID,
+                           "%s: a model file holds fp32, fp16 or int8, not %s", path,
+                           weights_dtype_name(dtype));
+    status = list_items(&writer, dtype);
+    if (!status)
+        status = build_header(&writer, dtype);
+    if (!status) {
+        writer.row = malloc(writer.row_length * sizeof *writer.row);
+        writer.bytes = malloc(writer.row_length * sizeof *writer.row);
+        if (!writer.row || !writer.bytes)
+            status = weights_no_memory(path, error);
+    }
+    if (!status)
+        status = open_temporary(&writer);
+    if (!status)
+        status = put_all(&writer);
+    if (!status)
+        status = finish(&writer);
+    if (writer.fd >= 0)
+        close(writer.fd);
+    if (writer.temporary)
+        unlink(writer.temporary);
+    free(writer.temporary);
+    free(writer.items);
+    free(writer.row);
+    free(writer.bytes);
+    weights_text_free(&writer.header);
+    return status;
+}
