@@ -1,0 +1,249 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tools/commands.h"
+#include "tools/model.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+
+struct health_settings {
+    const char *host, *url;
+    long port;
+    double timeout;
+};
+
+static const struct tool_option options[] = {
+    {.name = "host",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct health_settings, host),
+     .value = "HOST",
+     .fallback = "127.0.0.1",
+     .help = "Where the server listens"},
+    {.name = "port",
+     .letter = 'p',
+     .kind = TOOL_INTEGER,
+     .offset = offsetof(struct health_settings, port),
+     .value = "PORT",
+     .fallback = "8080",
+     .low = 1,
+     .high = 65535,
+     .help = "Its port"},
+    {.name = "url",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct health_settings, url),
+     .value = "URL",
+     .help = "http://HOST:PORT/PATH instead of --host and --port; without a path, /health"},
+    {.name = "timeout",
+     .kind = TOOL_REAL,
+     .offset = offsetof(struct health_settings, timeout),
+     .value = "SECONDS",
+     .fallback = "3",
+     .low = 0.001,
+     .high = 3600,
+     .help = "How long the whole question may take"},
+    TOOL_END_OPTIONS};
+
+struct target {
+    char host[256], port[8], path[1024];
+    bool bracketed; /* an IPv6 address, which a Host header has in brackets */
+    double deadline;
+};
+
+static distil_status check_plain(const char *text, const char *what, distil_error *error)
+{
+    for (const char *s = text; *s; s++) {
+        if ((unsigned char)*s <= ' ' || *s == 0x7F)
+            return distil_fail(error, DISTIL_INVALID,
+                               "%s: a space or control character in '%.100s'", what, text);
+    }
+    return DISTIL_OK;
+}
+
+/* Splits http://HOST[:PORT][/PATH]. */
+static distil_status parse_url(const char *url, struct target *target, distil_error *error)
+{
+    static const char scheme[] = "http://";
+    if (strncmp(url, scheme, sizeof scheme - 1) != 0)
+        return distil_fail(error, DISTIL_INVALID, "--url: '%.100s' does not start with http://",
+                           url);
+    const char *host = url + sizeof scheme - 1;
+    const char *path = host + strcspn(host, "/");
+    target->bracketed = *host == '[';
+    const char *end = target->bracketed ? strchr(host, ']') : host + strcspn(host, ":/");
+    if (!end || end > path || strlen(path) >= sizeof target->path)
+        return distil_fail(error, DISTIL_INVALID, "--url: '%.100s' has no host that could be asked",
+                           url);
+    const char *colon = end + target->bracketed;
+    host += target->bracketed;
+    if (end == host || (size_t)(end - host) >= sizeof target->host ||
+        (colon < path && *colon != ':'))
+        return distil_fail(error, DISTIL_INVALID, "--url: '%.100s' has no host that could be asked",
+                           url);
+    snprintf(target->host, sizeof target->host, "%.*s", (int)(end - host), host);
+    snprintf(target->port, sizeof target->port, "80");
+    if (colon < path) {
+        char *rest;
+        long port = strtol(colon + 1, &rest, 10);
+        if (rest != path || rest == colon + 1 || port < 1 || port > 65535)
+            return distil_fail(error, DISTIL_INVALID,
+                               "--url: the port in '%.100s' is not from 1 to 65535", url);
+        snprintf(target->port, sizeof target->port, "%ld", port);
+    }
+    snprintf(target->path, sizeof target->path, "%s", *path ? path : "/health");
+    return check_plain(url, "--url", error);
+}
+
+static distil_status find_target(const struct health_settings *settings, struct target *target,
+                                 distil_error *error)
+{
+    if (settings->url)
+        return parse_url(settings->url, target, error);
+    if (strlen(settings->host) >= sizeof target->host)
+        return distil_fail(error, DISTIL_INVALID, "--host: the name is too long");
+    snprintf(target->host, sizeof target->host, "%s", settings->host);
+    snprintf(target->port, sizeof target->port, "%ld", settings->port);
+    snprintf(target->path, sizeof target->path, "/health");
+    target->bracketed = strchr(settings->host, ':') != NULL;
+    return check_plain(settings->host, "--host", error);
+}
+
+/* Waits until the socket is ready, at most until the deadline. */
+static bool wait_for(int socket_, short events, double deadline)
+{
+    struct pollfd ready = {.fd = socket_, .events = events};
+    for (;;) {
+        double left = deadline - tool_now();
+        int found = left > 0 ? poll(&ready, 1, (int)(left * 1000) + 1) : 0;
+        if (found > 0)
+            return true;
+        if (found == 0 || errno != EINTR) {
+            errno = found == 0 ? ETIMEDOUT : errno;
+            return false;
+        }
+    }
+}
+
+static int connect_one(const struct addrinfo *address, double deadline)
+{
+    int failure = 0;
+    socklen_t size = sizeof failure;
+    int found = socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                       address->ai_protocol);
+    if (found < 0)
+        return -1;
+    if (connect(found, address->ai_addr, address->ai_addrlen) == 0)
+        return found;
+    if (errno == EINPROGRESS && wait_for(found, POLLOUT, deadline)) {
+        if (getsockopt(found, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 && failure == 0)
+            return found;
+        errno = failure ? failure : errno;
+    }
+    failure = errno;
+    close(found);
+    errno = failure;
+    return -1;
+}
+
+static distil_status connect_any(const struct target *target, int *socket_, distil_error *error)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
+    int code = getaddrinfo(target->host, target->port, &hints, &list);
+    *socket_ = -1;
+    if (code != 0)
+        return distil_fail(error, DISTIL_NOT_FOUND, "%s: %s", target->host, gai_strerror(code));
+    for (const struct addrinfo *address = list; address && *socket_ < 0; address = address->ai_next)
+        *socket_ = connect_one(address, target->deadline);
+    int reason = errno;
+    freeaddrinfo(list);
+    if (*socket_ < 0)
+        return distil_fail(error, DISTIL_IO, "%s port %s: %s", target->host, target->port,
+                           strerror(reason));
+    return DISTIL_OK;
+}
+
+/* Sends the request and reads the answer, at most size - 1 bytes of it. */
+static distil_status exchange(int socket_, const struct target *target, char *answer, size_t size,
+                              distil_error *error)
+{
+    char request[1500];
+    int length = snprintf(request, sizeof request,
+                          "GET %s HTTP/1.1\r\nHost: %s%s%s:%s\r\nConnection: close\r\n\r\n",
+                          target->path, target->bracketed ? "[" : "", target->host,
+                          target->bracketed ? "]" : "", target->port);
+    size_t sent = 0, got = 0;
+    while (sent < (size_t)length) {
+        ssize_t n = -1;
+        if (wait_for(socket_, POLLOUT, target->deadline))
+            n = send(socket_, request + sent, (size_t)length - sent, MSG_NOSIGNAL);
+        if (n < 0)
+            return distil_fail(error, DISTIL_IO, "%s port %s: %s", target->host, target->port,
+                               strerror(errno));
+        sent += (size_t)n;
+    }
+    for (ssize_t n = 1; n > 0 && got + 1 < size; got += (size_t)n) {
+        n = -1;
+        if (wait_for(socket_, POLLIN, target->deadline))
+            n = recv(socket_, answer + got, size - 1 - got, 0);
+        if (n < 0)
+            return distil_fail(error, DISTIL_IO, "%s port %s: no whole answer: %s", target->host,
+                               target->port, strerror(errno));
+    }
+    answer[got] = '\0';
+    return DISTIL_OK;
+}
+
+static distil_status ask(const struct health_settings *settings, distil_error *error)
+{
+    struct target target = {.deadline = tool_now() + settings->timeout};
+    char answer[16384];
+    int socket_ = -1, code = 0;
+    distil_status status = find_target(settings, &target, error);
+    if (!status)
+        status = connect_any(&target, &socket_, error);
+    if (!status)
+        status = exchange(socket_, &target, answer, sizeof answer, error);
+    if (socket_ >= 0)
+        close(socket_);
+    if (status)
+        return status;
+    if (sscanf(answer, "HTTP/1.%*1[01] %3d", &code) != 1)
+        return distil_fail(error, DISTIL_FORMAT, "%s port %s: the answer is not HTTP", target.host,
+                           target.port);
+    const char *body = strstr(answer, "\r\n\r\n");
+    body = body ? body + 4 : "";
+    if (code != 200)
+        return distil_fail(error, DISTIL_BUSY, "%s port %s: status %d: %.200s", target.host,
+                           target.port, code, body);
+    tool_plain_text(stdout, body, strcspn(body, "\n"), 1000);
+    fputc('\n', stdout);
+    return tool_flush(stdout, error);
+}
+
+static int run_health(const void *given, int count, char **operands)
+{
+    distil_error error;
+    (void)count;
+    (void)operands;
+    distil_status status = ask(given, &error);
+    if (status == DISTIL_INVALID)
+        return tool_misused("health", error.message);
+    return status ? tool_failed("health", &error) : TOOL_OK;
+}
+
+const struct tool_command tool_health = {.name = "health",
+                                         .summary = "Ask a running server whether it is healthy",
+                                         .operands = "",
+                                         .description =
+                                             "Sends GET /health and succeeds when the answer is "
+                                             "200: for a container's health check and for scripts.",
+                                         .options = options,
+                                         .least_operands = 0,
+                                         .most_operands = 0,
+                                         .run = run_health,
+                                         .settings_size = sizeof(struct health_settings)};

@@ -1,0 +1,98 @@
+/* main.c: finds the command and runs it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/commands.h"
+#include "tools/model.h"
+#include "tools/output.h"
+
+static const struct tool_command *const commands[] = {
+    &tool_serve,   &tool_predict,  &tool_evaluate, &tool_convert,
+    &tool_inspect, &tool_tokenize, &tool_health,   &tool_version,
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_overview(FILE *out)
+{
+    fputs("Usage: distild COMMAND [OPTIONS] [ARGUMENTS]\n\nServes DistilBERT-class text encoders "
+          "on CPUs.\n\nCommands:\n",
+          out);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n'distild COMMAND --help' or 'distild help COMMAND' tells more about one, 'man "
+          "distild' about all.\n",
+          out);
+}
+
+/* Returns the command of a name; NULL, with a word about the nearest one on standard error, where
+ * there is none. */
+static const struct tool_command *find(const char *name)
+{
+    const struct tool_command *nearest = NULL;
+    int least = 4;
+    for (int i = 0; i < COMMANDS; i++) {
+        int distance = tool_distance(name, commands[i]->name);
+        if (distance == 0)
+            return commands[i];
+        if (distance < least && distance < (int)strlen(commands[i]->name)) {
+            least = distance;
+            nearest = commands[i];
+        }
+    }
+    fprintf(stderr, "distild: unknown command '%.60s'", name);
+    if (nearest)
+        fprintf(stderr, "; did you mean '%s'?", nearest->name);
+    fputs("\nTry 'distild --help'.\n", stderr);
+    return NULL;
+}
+
+/* The help text of a command, or of the program where it is NULL. */
+static int help(const struct tool_command *command)
+{
+    distil_error error;
+    if (command)
+        tool_help(command, stdout);
+    else
+        print_overview(stdout);
+    return tool_flush(stdout, &error) ? tool_failed("help", &error) : TOOL_OK;
+}
+
+static int run(const struct tool_command *command, int argc, char **argv)
+{
+    /* Settings hold pointers, numbers and flags: aligned for any of them. */
+    union {
+        max_align_t align;
+        char bytes[TOOL_SETTINGS_MAX];
+    } settings;
+    struct tool_parsed parsed;
+    distil_error error;
+    if (command->settings_size > sizeof settings) {
+        distil_fail(&error, DISTIL_INVALID, "the settings do not fit");
+        return tool_failed(command->name, &error);
+    }
+    if (tool_parse(command, argc, argv, &settings, &parsed, &error))
+        return tool_misused(command->name, error.message);
+    if (parsed.help)
+        return help(command);
+    return command->run(&settings, parsed.count, argv);
+}
+
+int main(int argc, char **argv)
+{
+    const struct tool_command *command;
+    const char *name = argc > 1 ? argv[1] : "";
+    if (argc < 2) {
+        print_overview(stderr);
+        return TOOL_USAGE;
+    }
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        if (argc < 3)
+            return help(NULL);
+        command = find(argv[2]);
+        return command ? help(command) : TOOL_USAGE;
+    }
+    command = find(name);
+    return command ? run(command, argc - 2, argv + 2) : TOOL_USAGE;
+}

@@ -1,0 +1,122 @@
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/server.h"
+#include "tools/commands.h"
+#include "tools/model.h"
+
+struct serve_settings {
+    struct tool_model_settings model;
+    const char *host, *log_level;
+    long port, workers, http_threads, max_queue, max_batch_tokens, max_client_batch, max_body,
+        max_connections;
+    long idle_timeout, drain_timeout;
+    bool log_json;
+};
+
+#define NUMBER(member_, name_, value_, low_, high_, fallback_, help_)                              \
+    {                                                                                              \
+        .name = name_, .kind = TOOL_INTEGER, .offset = offsetof(struct serve_settings, member_),   \
+        .value = value_, .low = low_, .high = high_, .fallback = fallback_, .help = help_          \
+    }
+
+static const struct tool_option options[] = {
+    {.name = "host",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, host),
+     .value = "HOST",
+     .fallback = "127.0.0.1",
+     .help = "Address or name to listen on; 0.0.0.0 or :: for every one"},
+    {.name = "port",
+     .letter = 'p',
+     .kind = TOOL_INTEGER,
+     .offset = offsetof(struct serve_settings, port),
+     .value = "PORT",
+     .low = 0,
+     .high = 65535,
+     .fallback = "8080",
+     .help = "Port to listen on; 0 takes a free one, which the first line on standard error names"},
+    TOOL_MODEL_OPTION(serve_settings),
+    TOOL_COMPUTE_OPTIONS(serve_settings),
+    NUMBER(workers, "workers", "N", 1, 256, "1",
+           "Batches computed at once; the threads are divided among them"),
+    NUMBER(max_queue, "max-queue", "N", 1, 1000000, "1024",
+           "Texts waiting to be computed, beyond which a request is answered 503"),
+    NUMBER(max_batch_tokens, "max-batch-tokens", "N", 1, 1000000, "2048",
+           "Tokens of the texts computed together"),
+    NUMBER(max_client_batch, "max-client-batch", "N", 1, 100000, "32", "Texts of one request"),
+    NUMBER(max_body, "max-body", "BYTES", 1024, 1073741824, "2000000", "Size of a request's body"),
+    NUMBER(max_connections, "max-connections", "N", 0, 1000000, "0",
+           "Open connections; 0 takes what the limit of open files allows"),
+    NUMBER(http_threads, "http-threads", "N", 0, 256, "0",
+           "Threads that read and write HTTP; 0 takes one for each CPU, up to 4"),
+    NUMBER(idle_timeout, "idle-timeout", "SECONDS", 1, 86400, "75",
+           "After which a silent connection is closed"),
+    NUMBER(drain_timeout, "drain-timeout", "SECONDS", 0, 86400, "30",
+           "That accepted requests have to finish in after SIGTERM"),
+    {.name = "log-level",
+     .kind = TOOL_CHOICE,
+     .offset = offsetof(struct serve_settings, log_level),
+     .value = "LEVEL",
+     .choices = "error|warn|info|debug",
+     .fallback = "info",
+     .help = "error, warn, info or debug; debug writes a line for each request"},
+    {.name = "log-json",
+     .kind = TOOL_FLAG,
+     .offset = offsetof(struct serve_settings, log_json),
+     .help = "Write the log as JSON, one object a line"},
+    TOOL_END_OPTIONS};
+
+static int run_serve(const void *given, int count, char **operands)
+{
+    const struct serve_settings *settings = given;
+    (void)count;
+    (void)operands;
+    struct server_options server = server_options_default();
+    struct server_model_options model = {
+        .path = settings->model.path,
+        .engine = {.precision = settings->model.precision, .cpu = settings->model.cpu},
+    };
+    server.models = &model;
+    server.model_count = 1;
+    server.host = settings->host;
+    server.port = (uint16_t)settings->port;
+    server.workers = (int)settings->workers;
+    server.threads = (int)settings->model.threads;
+    server.http_threads = (int)settings->http_threads;
+    server.max_queue = (int)settings->max_queue;
+    server.max_batch_tokens = (int)settings->max_batch_tokens;
+    server.max_client_batch = (int)settings->max_client_batch;
+    server.max_body = (size_t)settings->max_body;
+    server.max_connections = (int)settings->max_connections;
+    server.idle_timeout_seconds = (int)settings->idle_timeout;
+    server.drain_timeout_seconds = (int)settings->drain_timeout;
+    server.log.fd = STDERR_FILENO;
+    server.log.json = settings->log_json;
+    server_log_level_parse(settings->log_level, &server.log.level);
+    /* A client that closes early must not end the server. */
+    signal(SIGPIPE, SIG_IGN);
+    distil_error error;
+    distil_status status = server_run(&server, &error);
+    if (status == DISTIL_BUSY) {
+        tool_failed("serve", &error);
+        _exit(TOOL_FAILURE); /* threads are still computing */
+    }
+    return status ? tool_failed("serve", &error) : TOOL_OK;
+}
+
+const struct tool_command tool_serve = {
+    .name = "serve",
+    .summary = "Answer requests over HTTP",
+    .operands = "",
+    .description = "Serves the model over HTTP and writes a line on standard error once it "
+                   "answers. GET /health says whether it "
+                   "does; POST /predict classifies.\n\n"
+                   "SIGTERM and SIGINT stop it: what was accepted is answered, then it exits with "
+                   "status 0. A second signal ends it at once.",
+    .options = options,
+    .least_operands = 0,
+    .most_operands = 0,
+    .run = run_serve,
+    .settings_size = sizeof(struct serve_settings)};
