@@ -55,7 +55,7 @@ distil_status engine_encode(const struct engine_tokenizer *tokenizer, const char
                             struct engine_encoding *encoding, distil_error *error);
 void engine_encoding_free(struct engine_encoding *encoding);
 /* Makes room for count tokens in the arrays, keeping what they hold. */
-distil_status engine_encoding_reserve(struct engine_encoding *encoding, int count, distil_error *error);
+distil_status engine_encoding_reserve(struct engine_encoding *encoding, int count);
 
 /* The token of an id; NULL outside the vocabulary. */
 const char *engine_token(const struct engine_tokenizer *tokenizer, int id);

@@ -56,9 +56,8 @@ distil_status distil_tokens_from_ids(const distil_model *model, const int32_t *i
     if (status)
         return status;
     struct engine_encoding *encoding = &(*tokens)->encoding;
-    status = engine_encoding_reserve(encoding, count, error);
-    if (status)
-        return status;
+    if (engine_encoding_reserve(encoding, count))
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for %d tokens", count);
     memcpy(encoding->ids, ids, (size_t)count * sizeof *ids);
     memset(encoding->types, 0, (size_t)count);
     memset(encoding->special, 0, (size_t)count);
