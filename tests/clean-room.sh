@@ -45,6 +45,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 # In a mount namespace of our own, so that nothing stays mounted.
 if [[ -z ${CLEAN_ROOM_INSIDE:-} ]]; then
     room=$(mktemp -d)
+    chmod 755 "$room"
     trap 'rm -rf --one-file-system "$room"' EXIT
     arguments=(--mirror "$mirror")
     [[ -n $base ]] && arguments+=(--base "$base")
@@ -63,6 +64,7 @@ inside() {
 
 make_base() {
     debootstrap --variant=minbase bookworm "$room" "$mirror"
+    rm -f "$room/etc/apt/sources.list"
     for path in /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/apt.conf.d /etc/apt/trusted.gpg.d; do
         if [[ -e $path ]]; then
             rm -rf "${room:?}$path"
