@@ -48,7 +48,7 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-build/release/tools/distild serve --port "$port" &
+build/release/distild serve --port "$port" &
 server=$!
 url=http://127.0.0.1:$port
 for _ in $(seq 100); do
