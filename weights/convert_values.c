@@ -1,6 +1,5 @@
 #include "weights/convert_values.h"
 
-#include <math.h>
 #include <string.h>
 
 static float float_of_bits(uint32_t bits)
@@ -15,24 +14,6 @@ static uint32_t bits_of_float(float value)
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
-}
-
-float weights_half_to_float(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-    uint32_t exponent = half >> 10 & 0x1f, fraction = half & 0x3ff;
-    if (exponent == 0x1f)
-        return float_of_bits(sign | 0x7f800000u | fraction << 13);
-    if (exponent == 0) {
-        float value = (float)fraction * 0x1p-24f; /* a denormal: fraction * 2^-24, exact */
-        return sign ? -value : value;
-    }
-    return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-float weights_bfloat_to_float(uint16_t bfloat)
-{
-    return float_of_bits((uint32_t)bfloat << 16);
 }
 
 uint16_t weights_float_to_half(float value)
@@ -61,26 +42,6 @@ size_t weights_dtype_bytes(enum weights_dtype dtype)
         return 1;
     default:
         return 2;
-    }
-}
-
-void weights_row_to_float(float *out, const struct weights_tensor *tensor, long row)
-{
-    size_t cols = (size_t)tensor->cols, start = (size_t)row * cols;
-    if (tensor->dtype == WEIGHTS_F32) {
-        memcpy(out, (const float *)tensor->data + start, cols * sizeof *out);
-    } else if (tensor->dtype == WEIGHTS_I8) {
-        const int8_t *q = (const int8_t *)tensor->data + start;
-        for (size_t i = 0; i < cols; i++)
-            out[i] = tensor->scale[row] * (float)q[i];
-    } else if (tensor->dtype == WEIGHTS_F16) {
-        const uint16_t *half = (const uint16_t *)tensor->data + start;
-        for (size_t i = 0; i < cols; i++)
-            out[i] = weights_half_to_float(half[i]);
-    } else {
-        const uint16_t *bfloat = (const uint16_t *)tensor->data + start;
-        for (size_t i = 0; i < cols; i++)
-            out[i] = weights_bfloat_to_float(bfloat[i]);
     }
 }
 
@@ -126,21 +87,4 @@ size_t weights_first_not_finite(const void *values, enum weights_dtype dtype, si
                 return start + i;
     }
     return n;
-}
-
-float weights_quantise_scale(const float *row, long n)
-{
-    float largest = 0;
-    for (long i = 0; i < n; i++) {
-        float magnitude = fabsf(row[i]);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    float scale = largest / 127;
-    return scale >= 0x1p-126f ? scale : 0;
-}
-
-void weights_quantise_row(int8_t *out, const float *row, float scale, long n)
-{
-    for (long i = 0; i < n; i++)
-        out[i] = scale > 0 ? (int8_t)rintf(row[i] / scale) : 0;
 }

@@ -9,6 +9,7 @@
 #include "weights/file.h"
 #include "weights/json.h"
 #include "weights/names.h"
+#include "weights/pack.h"
 #include "weights/private.h"
 #include "weights/tokenizer_files.h"
 
@@ -186,7 +187,8 @@ static distil_status take(const struct weights_model *model, const struct weight
 /* position += token type 0, and token_type = type 1 less type 0: what BERT adds to every token of a
  * lone text becomes part of the position rows. */
 static distil_status fold_token_type(struct weights_model *model,
-                                     const struct weights_tensor *types, distil_error *error)
+                                     const struct weights_tensor *types,
+                                     const struct kern_table *table, distil_error *error)
 {
     struct weights_arena *arena = &model->private_->arena;
     size_t hidden = (size_t)model->config.hidden, window = (size_t)model->config.window;
@@ -194,21 +196,21 @@ static distil_status fold_token_type(struct weights_model *model,
     float *type = weights_arena_alloc(arena, 2 * hidden, sizeof *type);
     if (!position || !type)
         return weights_no_memory(model->path, error);
-    weights_row_to_float(type, types, 0);
+    const float *first = weights_row(types, 0, table, type);
     for (size_t row = 0; row < window; row++) {
         float *out = position + row * hidden;
-        weights_row_to_float(out, &model->position, (long)row);
+        const float *in = weights_row(&model->position, (long)row, table, out);
         for (size_t i = 0; i < hidden; i++)
-            out[i] += type[i];
+            out[i] = in[i] + first[i];
     }
     model->position = (struct weights_tensor){
         .dtype = WEIGHTS_F32, .rows = (long)window, .cols = (long)hidden, .data = position};
     if (types->rows < 2)
         return DISTIL_OK;
     float *difference = type + hidden;
-    weights_row_to_float(difference, types, 1);
+    const float *second = weights_row(types, 1, table, difference);
     for (size_t i = 0; i < hidden; i++)
-        difference[i] -= type[i];
+        difference[i] = second[i] - first[i];
     model->token_type = (struct weights_tensor){
         .dtype = WEIGHTS_F32, .rows = 1, .cols = (long)hidden, .data = difference};
     return DISTIL_OK;
@@ -251,16 +253,32 @@ static distil_status refuse_extra(const struct weights_model *model, const char 
     return DISTIL_OK;
 }
 
+/* Vectors are held in float whatever the checkpoint has. */
+static distil_status widen(struct weights_model *model, struct weights_tensor *vector,
+                           const struct kern_table *table, distil_error *error)
+{
+    if (vector->dtype == WEIGHTS_F32)
+        return DISTIL_OK;
+    float *values =
+        weights_arena_alloc(&model->private_->arena, (size_t)vector->cols, sizeof *values);
+    if (!values)
+        return weights_no_memory(model->path, error);
+    vector->data = weights_row(vector, 0, table, values);
+    vector->dtype = WEIGHTS_F32;
+    return DISTIL_OK;
+}
+
 static distil_status load_tensors(struct weights_model *model,
                                   const struct weights_source_config *source, distil_error *error)
 {
     bool bert = model->config.architecture == WEIGHTS_BERT;
     const char *path, *prefix = bert ? "bert." : "distilbert.";
-    if (!find_stored(model,
-                     bert ? "bert.embeddings.word_embeddings.weight"
-                          : "distilbert.embeddings.word_embeddings.weight",
-                     &path))
+    const char *probe = bert ? "bert.embeddings.word_embeddings.weight"
+                             : "distilbert.embeddings.word_embeddings.weight";
+    if (!find_stored(model, probe, &path))
         prefix = "";
+    struct kern_table table;
+    kern_table_init(&table, KERN_SCALAR); /* the same bytes on every machine */
     struct weights_tensor types = {.data = NULL};
     distil_status status = DISTIL_OK;
     int count = weights_slot_count(&model->config);
@@ -276,22 +294,14 @@ static distil_status load_tensors(struct weights_model *model,
             tensor = &types;
         }
         status = take(model, &slot, prefix, &stored, &dtype, error);
-        if (!status && i == 0)
-            model->private_->source_dtype = weights_dtype_name(dtype);
         if (!status)
             status = weights_view(model, tensor, stored, dtype, slot.rows, slot.cols, error);
-        if (!status && slot.vector && dtype != WEIGHTS_F32) {
-            float *values =
-                weights_arena_alloc(&model->private_->arena, (size_t)slot.cols, sizeof *values);
-            if (!values)
-                return weights_no_memory(model->path, error);
-            weights_row_to_float(values, tensor, 0);
-            tensor->dtype = WEIGHTS_F32;
-            tensor->data = values;
-        }
+        if (!status && slot.vector)
+            status = widen(model, tensor, &table, error);
     }
+    model->private_->source_dtype = weights_dtype_name(model->word.dtype);
     if (!status && bert)
-        status = fold_token_type(model, &types, error);
+        status = fold_token_type(model, &types, &table, error);
     return status ? status : refuse_extra(model, prefix, error);
 }
 

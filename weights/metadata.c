@@ -17,11 +17,15 @@ static const char *const tasks[] = {"none", "sequence-classification", "token-cl
 static const char *const problems[] = {"single-label", "multi-label", "regression"};
 static const char *const activations[] = {"relu", "tanh"};
 
-/* A number that reads back as the same float, with a point whatever the locale. */
+/* The shortest digits that read back as the same float, with a point whatever the locale. */
 static void add_float(struct weights_text *text, float value)
 {
     char digits[40];
-    snprintf(digits, sizeof digits, "%.9g", (double)value);
+    for (int precision = 1; precision <= 9; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, (double)value);
+        if (strtof(digits, NULL) == value)
+            break;
+    }
     for (char *c = digits; *c; c++)
         if (*c == ',')
             *c = '.';
@@ -79,13 +83,21 @@ static void add_tokenizer(struct weights_text *text, const struct weights_tokeni
     weights_text_add(text, "]}", 2);
 }
 
-/* One line a token; an id without one has an empty line. */
+static bool outside(const struct weights_tokenizer *tokenizer, int id)
+{
+    for (int i = 0; i < tokenizer->added_count; i++)
+        if (tokenizer->added[i].id == id)
+            return tokenizer->added[i].outside;
+    return false;
+}
+
+/* One line a token of the vocabulary proper; an id without one has an empty line. */
 static void add_vocabulary(struct weights_text *text, const struct weights_tokenizer *tokenizer)
 {
-    for (int i = 0; i < tokenizer->count; i++) {
-        weights_text_add(text, "\n", i > 0);
-        if (tokenizer->tokens[i])
-            weights_text_add(text, tokenizer->tokens[i], strlen(tokenizer->tokens[i]));
+    for (int id = 0; id < tokenizer->count; id++) {
+        weights_text_add(text, "\n", id > 0);
+        if (tokenizer->tokens[id] && !outside(tokenizer, id))
+            weights_text_add(text, tokenizer->tokens[id], strlen(tokenizer->tokens[id]));
     }
 }
 

@@ -92,6 +92,24 @@ distil_status weights_vocabulary_set(struct weights_vocabulary *vocabulary, int 
     return DISTIL_OK;
 }
 
+/* Room for one more added token. */
+static distil_status grow_added(struct weights_vocabulary *vocabulary)
+{
+    struct weights_tokenizer *tokenizer = vocabulary->tokenizer;
+    if (tokenizer->added_count < vocabulary->added_capacity)
+        return DISTIL_OK;
+    int capacity = vocabulary->added_capacity ? 2 * vocabulary->added_capacity : 8;
+    struct weights_added_token *added =
+        weights_arena_alloc(vocabulary->arena, (size_t)capacity, sizeof *added);
+    if (!added)
+        return weights_no_memory(vocabulary->where, vocabulary->error);
+    if (tokenizer->added_count)
+        memcpy(added, tokenizer->added, (size_t)tokenizer->added_count * sizeof *added);
+    tokenizer->added = added;
+    vocabulary->added_capacity = capacity;
+    return DISTIL_OK;
+}
+
 distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary,
                                      const struct weights_added_token *token)
 {
@@ -105,37 +123,27 @@ distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary,
             vocabulary->error, DISTIL_FORMAT,
             "%s: added token \"%.100s\": expected its id in the vocabulary, %d, found %d",
             vocabulary->where, token->content, known, token->id);
-    const char *other = tokenizer->tokens[token->id];
-    if (other && strcmp(other, token->content))
+    const char *holder = tokenizer->tokens[token->id];
+    if (holder && strcmp(holder, token->content))
         return distil_fail(vocabulary->error, DISTIL_FORMAT,
                            "%s: id %d belongs to two tokens, \"%.100s\" and \"%.100s\"",
-                           vocabulary->where, token->id, other, token->content);
+                           vocabulary->where, token->id, holder, token->content);
+    status = grow_added(vocabulary);
+    if (status)
+        return status;
     int at = 0;
     while (at < tokenizer->added_count && tokenizer->added[at].id != token->id)
         at++;
-    if (at < tokenizer->added_count && strcmp(tokenizer->added[at].content, token->content))
-        return distil_fail(vocabulary->error, DISTIL_FORMAT,
-                           "%s: id %d belongs to two tokens, \"%.100s\" and \"%.100s\"",
-                           vocabulary->where, token->id, tokenizer->added[at].content,
-                           token->content);
-    if (at == vocabulary->added_capacity) {
-        int capacity = at ? 2 * at : 8;
-        struct weights_added_token *added =
-            weights_arena_alloc(vocabulary->arena, (size_t)capacity, sizeof *added);
-        if (!added)
-            return weights_no_memory(vocabulary->where, vocabulary->error);
-        if (at)
-            memcpy(added, tokenizer->added, (size_t)at * sizeof *added);
-        tokenizer->added = added;
-        vocabulary->added_capacity = capacity;
-    }
+    bool again = at < tokenizer->added_count;
+    bool outside = again ? tokenizer->added[at].outside : !holder;
     char *content = weights_arena_copy(vocabulary->arena, token->content);
     if (!content)
         return weights_no_memory(vocabulary->where, vocabulary->error);
     tokenizer->added[at] = *token;
     tokenizer->added[at].content = content;
-    if (at == tokenizer->added_count)
-        tokenizer->added_count++;
+    tokenizer->added[at].outside = outside;
+    tokenizer->added_count += !again;
+    tokenizer->tokens[token->id] = content;
     if (token->id >= tokenizer->count)
         tokenizer->count = token->id + 1;
     return DISTIL_OK;

@@ -73,12 +73,13 @@ struct weights_added_token {
     char *content; /* UTF-8 */
     int id;
     bool special, single_word, lstrip, rstrip, normalized;
+    bool outside; /* of the WordPiece vocabulary, so that no word yields it */
 };
 
 /* What a BERT tokenizer needs, as tokenizer.json or vocab.txt with tokenizer_config.json give it. */
 struct weights_tokenizer {
     int count;           /* ids 0..count-1 */
-    const char **tokens; /* (count) UTF-8, NULL for an id without a token */
+    const char **tokens; /* (count) UTF-8, added ones too, NULL for an id without a token */
     int added_count;
     struct weights_added_token *added; /* special tokens among them */
     bool clean_text, chinese_chars, lowercase, strip_accents;

@@ -1,7 +1,6 @@
 /* write.c: writing a model file. docs/model-file.md describes it. */
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "weights/file.h"
 #include "weights/metadata.h"
 #include "weights/names.h"
+#include "weights/pack.h"
 #include "weights/private.h"
 
 enum { FILE_ALIGN = 64 };
@@ -42,10 +42,11 @@ struct writer {
     struct sha256_ctx hash;
     weights_progress *progress;
     void *context;
-    /* One row at a time: as floats, and as it is stored. */
-    float *row;
-    unsigned char *bytes;
-    size_t row_length;
+    struct kern_table table; /* scalar: the same bytes on every machine */
+    /* Scratch, each of as many values as the longest row or column of a matrix. */
+    float *row, *scales;
+    int8_t *quantised;
+    size_t longest;
 };
 
 static int alignment_of(size_t bytes)
@@ -87,7 +88,7 @@ static distil_status list_items(struct writer *writer, enum weights_dtype dtype)
         item->bytes = (size_t)slot.rows * (size_t)slot.cols * weights_dtype_bytes(item->dtype);
         writer->total += item->bytes;
         size_t longest = (size_t)(slot.cols > slot.rows ? slot.cols : slot.rows);
-        writer->row_length = longest > writer->row_length ? longest : writer->row_length;
+        writer->longest = longest > writer->longest ? longest : writer->longest;
         if (item->dtype != WEIGHTS_I8)
             continue;
         struct item *scale = &writer->items[writer->count++];
@@ -156,57 +157,76 @@ static distil_status put(struct writer *writer, const void *data, size_t bytes)
     return DISTIL_OK;
 }
 
-static distil_status check_row(const struct writer *writer, const struct item *item, long row,
-                               const char *what, size_t at)
+/* Row `row` as floats, all of them finite. *values may be the tensor's own memory. */
+static distil_status read_row(struct writer *writer, const struct item *item, long row,
+                              const float **values)
 {
-    if (at == (size_t)item->tensor->cols)
+    size_t cols = (size_t)item->tensor->cols;
+    *values = weights_row(item->tensor, row, &writer->table, writer->row);
+    size_t at = weights_first_not_finite(*values, WEIGHTS_F32, cols);
+    if (at == cols)
         return DISTIL_OK;
     return distil_fail(writer->error, DISTIL_FORMAT,
-                       "%s: tensor %s: expected finite %s, found %g in row %ld, column %zu",
-                       writer->model->path, item->name, what, (double)writer->row[at], row, at);
+                       "%s: tensor %s: expected finite values, found %g in row %ld, column %zu",
+                       writer->model->path, item->name, (double)(*values)[at], row, at);
 }
 
-/* Row `row` of a tensor as it is stored, into writer->bytes. */
-static distil_status convert_row(struct writer *writer, const struct item *item, long row)
+static distil_status to_half(const struct writer *writer, const struct item *item, long row,
+                             const float *values, void *out)
+{
+    size_t cols = (size_t)item->tensor->cols;
+    uint16_t *half = out;
+    for (size_t i = 0; i < cols; i++)
+        half[i] = weights_float_to_half(values[i]);
+    size_t at = weights_first_not_finite(half, WEIGHTS_F16, cols);
+    if (at == cols)
+        return DISTIL_OK;
+    return distil_fail(
+        writer->error, DISTIL_UNSUPPORTED,
+        "%s: tensor %s: expected values that fp16 can hold (up to 65504), found %g in "
+        "row %ld, column %zu",
+        writer->model->path, item->name, (double)values[at], row, at);
+}
+
+/* Row `row` of a tensor as it is stored. */
+static distil_status convert_row(struct writer *writer, const struct item *item, long row,
+                                 void *out)
 {
     const struct weights_tensor *tensor = item->tensor;
     size_t cols = (size_t)tensor->cols;
-    if (item->dtype == tensor->dtype && tensor->dtype == WEIGHTS_I8) {
-        memcpy(writer->bytes, (const int8_t *)tensor->data + (size_t)row * cols, cols);
+    if (item->dtype == WEIGHTS_I8 && tensor->dtype == WEIGHTS_I8) {
+        memcpy(out, (const int8_t *)tensor->data + (size_t)row * cols, cols);
         return DISTIL_OK;
     }
-    weights_row_to_float(writer->row, tensor, row);
-    distil_status status = check_row(writer, item, row, "values",
-                                     weights_first_not_finite(writer->row, WEIGHTS_F32, cols));
+    const float *values;
+    distil_status status = read_row(writer, item, row, &values);
     if (status)
         return status;
-    if (item->dtype == WEIGHTS_F32) {
-        memcpy(writer->bytes, writer->row, cols * sizeof(float));
-    } else if (item->dtype == WEIGHTS_I8) {
-        float scale = weights_quantise_scale(writer->row, tensor->cols);
-        weights_quantise_row((int8_t *)writer->bytes, writer->row, scale, tensor->cols);
-    } else {
-        uint16_t *half = (uint16_t *)(void *)writer->bytes;
-        for (size_t i = 0; i < cols; i++)
-            half[i] = weights_float_to_half(writer->row[i]);
-        status = check_row(writer, item, row, "values of half precision (up to 65504)",
-                           weights_first_not_finite(half, WEIGHTS_F16, cols));
-    }
-    return status;
+    if (item->dtype == WEIGHTS_F16)
+        return to_half(writer, item, row, values, out);
+    if (item->dtype == WEIGHTS_I8)
+        writer->table.quantise_weights(out, values, tensor->cols);
+    else
+        memcpy(out, values, cols * sizeof *values);
+    return DISTIL_OK;
 }
 
+/* A row's scale is what quantising the row gives, once for the scales and once more for the values.
+ */
 static distil_status put_scales(struct writer *writer, const struct item *item)
 {
-    float *scales = (float *)(void *)writer->bytes;
-    for (long row = 0; row < item->tensor->rows; row++) {
-        if (item->tensor->dtype == WEIGHTS_I8) {
-            scales[row] = item->tensor->scale[row];
-            continue;
-        }
-        weights_row_to_float(writer->row, item->tensor, row);
-        scales[row] = weights_quantise_scale(writer->row, item->tensor->cols);
+    const struct weights_tensor *tensor = item->tensor;
+    if (tensor->dtype == WEIGHTS_I8)
+        return put(writer, tensor->scale, item->bytes);
+    distil_status status = DISTIL_OK;
+    for (long row = 0; row < tensor->rows && !status; row++) {
+        const float *values;
+        status = read_row(writer, item, row, &values);
+        if (!status)
+            writer->scales[row] =
+                writer->table.quantise_weights(writer->quantised, values, tensor->cols);
     }
-    return put(writer, scales, item->bytes);
+    return status ? status : put(writer, writer->scales, item->bytes);
 }
 
 static void report(struct writer *writer, size_t bytes)
@@ -232,8 +252,7 @@ static distil_status put_item(struct writer *writer, const struct item *item)
         return weights_no_memory(writer->path, writer->error);
     distil_status status = DISTIL_OK;
     for (long row = 0; row < item->tensor->rows && !status; row++) {
-        status = convert_row(writer, item, row);
-        memcpy(block + used, writer->bytes, row_bytes);
+        status = convert_row(writer, item, row, block + used);
         used += row_bytes;
         if (status || (used < rows_per_block * row_bytes && row + 1 < item->tensor->rows))
             continue;
@@ -348,13 +367,15 @@ distil_status weights_write(const struct weights_model *model, const char *path,
         return distil_fail(error, DISTIL_INVALID,
                            "%s: a model file holds fp32, fp16 or int8, not %s", path,
                            weights_dtype_name(dtype));
+    kern_table_init(&writer.table, KERN_SCALAR);
     status = list_items(&writer, dtype);
     if (!status)
         status = build_header(&writer, dtype);
     if (!status) {
-        writer.row = malloc(writer.row_length * sizeof *writer.row);
-        writer.bytes = malloc(writer.row_length * sizeof *writer.row);
-        if (!writer.row || !writer.bytes)
+        writer.row = malloc(writer.longest * sizeof *writer.row);
+        writer.scales = malloc(writer.longest * sizeof *writer.scales);
+        writer.quantised = malloc(writer.longest);
+        if (!writer.row || !writer.scales || !writer.quantised)
             status = weights_no_memory(path, error);
     }
     if (!status)
@@ -370,7 +391,8 @@ distil_status weights_write(const struct weights_model *model, const char *path,
     free(writer.temporary);
     free(writer.items);
     free(writer.row);
-    free(writer.bytes);
+    free(writer.scales);
+    free(writer.quantised);
     weights_text_free(&writer.header);
     return status;
 }
