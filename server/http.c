@@ -35,6 +35,11 @@ struct server_http {
     struct http_thread *threads;
 };
 
+/* What outlives the requests of a connection. */
+struct http_connection {
+    bool linger; /* it was answered before its body was read */
+};
+
 /* An exchange with what the HTTP library needs of it. */
 struct http_exchange {
     struct server_exchange exchange; /* first: the two share their address */
@@ -45,6 +50,7 @@ struct http_exchange {
     const char *content_type, *content_encoding, *transfer_encoding;
     bool expects_continue;
     bool close;     /* the connection, after the answer */
+    bool counted;   /* as in flight: the request is complete */
     bool suspended; /* waits for the workers, or has waited */
 };
 
@@ -275,8 +281,9 @@ static enum MHD_Result respond_early(struct http_exchange *http)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(http->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    if (info)
-        *(void **)info->socket_context = http->exchange.server; /* anything but NULL: linger */
+    struct http_connection *kept = info ? info->socket_context : NULL;
+    if (kept)
+        kept->linger = true;
     return respond(http);
 }
 
@@ -321,7 +328,6 @@ static struct http_exchange *begin(struct http_thread *thread, struct MHD_Connec
     http->exchange.method = method;
     http->exchange.path = path;
     http->exchange.began = server_now();
-    atomic_fetch_add_explicit(&thread->server->in_flight, 1, memory_order_relaxed);
     MHD_get_connection_values(connection, MHD_HEADER_KIND, on_header, http);
     check_headers(http);
     return http;
@@ -353,6 +359,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         http->exchange.finish(&http->exchange);
         return respond(http);
     }
+    http->counted = true;
+    atomic_fetch_add_explicit(&http->exchange.server->in_flight, 1, memory_order_relaxed);
     return http->exchange.status ? respond(http) : dispatch(http);
 }
 
@@ -403,28 +411,32 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     *context = NULL;
     if (server_log_enabled(&thread->server->options.log, SERVER_LOG_DEBUG))
         log_exchange(http);
+    if (http->counted)
+        atomic_fetch_sub_explicit(&thread->server->in_flight, 1, memory_order_release);
     server_exchange_release(&http->exchange);
     free(http);
-    atomic_fetch_sub_explicit(&thread->server->in_flight, 1, memory_order_release);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http_thread *thread = cls;
+    struct http_connection *kept = *context;
     const union MHD_ConnectionInfo *info;
     int fd;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         atomic_fetch_add_explicit(&thread->server->connections, 1, memory_order_relaxed);
+        *context = calloc(1, sizeof(*kept)); /* without it the connection does not linger */
         return;
     }
     atomic_fetch_sub_explicit(&thread->server->connections, 1, memory_order_relaxed);
-    if (!*context)
-        return;
-    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    fd = info ? dup(info->connect_fd) : -1;
-    if (fd >= 0)
-        server_listener_linger(thread->server->listener, fd);
+    if (kept && kept->linger) {
+        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        fd = info ? dup(info->connect_fd) : -1;
+        if (fd >= 0)
+            server_listener_linger(thread->server->listener, fd);
+    }
+    free(kept);
 }
 
 static void on_library_message(void *cls, const char *format, va_list arguments)

@@ -19,7 +19,7 @@ struct server {
     struct server_model_options
         default_model;    /* what options.models points to when none is given */
     atomic_int state;     /* enum server_state; models, queue and workers are there from READY on */
-    atomic_int in_flight; /* requests received and not yet fully answered */
+    atomic_int in_flight; /* complete requests that are not yet fully answered */
     atomic_int connections; /* open */
     atomic_ullong requests; /* received since the start, which number the request ids */
     uint64_t id_seed;

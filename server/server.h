@@ -64,7 +64,7 @@ int server_port(const struct server *server);
 
 /* Stops listening and says so at /health; requests on open connections are still answered. */
 void server_drain(struct server *server);
-/* Requests received and not yet fully answered. */
+/* Requests received whole and not yet fully answered. */
 int server_in_flight(const struct server *server);
 /* Whether a drained server has nothing left to answer. */
 bool server_drained(struct server *server);

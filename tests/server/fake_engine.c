@@ -1,0 +1,178 @@
+/* fake_engine.c: a stand-in for the engine behind distil.h, so that the server's behaviour under
+ * load can be tested without a model, and slowed down at will.
+ *
+ * The model's path says what it is: "fake", then any of ":slow=MILLISECONDS" (for each batch),
+ * ":fail" (computing fails),
+ * ":broken" (does not load), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
+ * ":headless". A token is a run of bytes without white space; a text's logits follow from its bytes
+ * alone. */
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/distil.h"
+
+enum { WINDOW = 16, LABELS = 3 };
+
+struct distil_model {
+    char path[200];
+    distil_info info;
+    int slow_ms;
+    int fails;
+};
+
+struct distil_tokens {
+    int count, full_count;
+    unsigned hash;
+};
+
+struct distil_session {
+    const struct distil_model *model;
+};
+
+distil_status distil_model_open(const char *path, const distil_options *options,
+                                distil_model **model, distil_error *error)
+{
+    distil_model *m;
+    const char *slow;
+    (void)options;
+    if (!path || strncmp(path, "fake", 4) != 0 || strstr(path, ":broken"))
+        return distil_fail(error, DISTIL_NOT_FOUND, "%s: no such model", path ? path : "(none)");
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory");
+    snprintf(m->path, sizeof(m->path), "%s", path);
+    slow = strstr(path, ":slow=");
+    m->slow_ms = slow ? atoi(slow + 6) : 0;
+    m->fails = strstr(path, ":fail") != NULL;
+    m->info.path = m->path;
+    m->info.precision = "fp32";
+    m->info.cpu = "scalar";
+    m->info.task = strstr(path, ":headless") ? DISTIL_TASK_NONE : DISTIL_TASK_CLASSIFY;
+    m->info.problem = strstr(path, ":multi") ? DISTIL_SIGMOID : DISTIL_SOFTMAX;
+    m->info.label_count = strstr(path, ":multi") || strstr(path, ":topics") ? LABELS : 2;
+    m->info.window = WINDOW;
+    *model = m;
+    return DISTIL_OK;
+}
+
+void distil_model_free(distil_model *model)
+{
+    free(model);
+}
+
+const distil_info *distil_model_info(const distil_model *model)
+{
+    return &model->info;
+}
+
+const char *distil_label(const distil_model *model, int i)
+{
+    static const char *const sentiment[] = {"NEGATIVE", "POSITIVE"};
+    static const char *const topics[] = {"red", "green", "blue"};
+    return model->info.label_count == 2 ? sentiment[i] : topics[i];
+}
+
+static int scan(const char *text, size_t length, unsigned *hash)
+{
+    int words = 0, inside = 0;
+    size_t i;
+    for (i = 0; i < length; i++) {
+        int space = isspace((unsigned char)text[i]);
+        *hash = (*hash ^ (unsigned char)text[i]) * 16777619U;
+        words += !space && !inside;
+        inside = !space;
+    }
+    return words;
+}
+
+distil_status distil_encode(const distil_model *model, const char *text, size_t length,
+                            const char *pair, size_t pair_length, distil_truncation truncation,
+                            distil_tokens **tokens, distil_error *error)
+{
+    (void)model;
+    if (!*tokens && !(*tokens = calloc(1, sizeof(**tokens))))
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory");
+    (*tokens)->hash = 2166136261U;
+    (*tokens)->full_count = 2 + scan(text, length, &(*tokens)->hash);
+    if (pair)
+        (*tokens)->full_count += 1 + scan(pair, pair_length, &(*tokens)->hash);
+    (*tokens)->count = (*tokens)->full_count < WINDOW ? (*tokens)->full_count : WINDOW;
+    if ((*tokens)->full_count > WINDOW && truncation == DISTIL_TRUNCATE_NONE)
+        return distil_fail(error, DISTIL_TOO_LONG, "%d tokens", (*tokens)->full_count);
+    return DISTIL_OK;
+}
+
+void distil_tokens_free(distil_tokens *tokens)
+{
+    free(tokens);
+}
+
+int distil_tokens_count(const distil_tokens *tokens)
+{
+    return tokens->count;
+}
+
+int distil_tokens_truncated(const distil_tokens *tokens)
+{
+    return tokens->full_count > tokens->count;
+}
+
+int distil_tokens_full_count(const distil_tokens *tokens)
+{
+    return tokens->full_count;
+}
+
+distil_status distil_session_create(const distil_model *model, int threads,
+                                    distil_session **session, distil_error *error)
+{
+    (void)threads;
+    *session = calloc(1, sizeof(**session));
+    if (!*session)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory");
+    (*session)->model = model;
+    return DISTIL_OK;
+}
+
+void distil_session_free(distil_session *session)
+{
+    free(session);
+}
+
+int distil_session_threads(const distil_session *session)
+{
+    (void)session;
+    return 1;
+}
+
+distil_status distil_logits(distil_session *session, const distil_tokens *const *texts, int n,
+                            float *logits, distil_error *error)
+{
+    int labels = session->model->info.label_count, i, k;
+    struct timespec pause = {session->model->slow_ms / 1000,
+                             session->model->slow_ms % 1000 * 1000000L};
+    if (session->model->slow_ms)
+        nanosleep(&pause, NULL);
+    if (session->model->fails)
+        return distil_fail(error, DISTIL_NO_MEMORY, "made to fail");
+    for (i = 0; i < n; i++)
+        for (k = 0; k < labels; k++)
+            logits[i * labels + k] = (float)(texts[i]->hash >> (8 * k) & 0xFF) / 64.0F - 2.0F;
+    return DISTIL_OK;
+}
+
+void distil_scores(const distil_model *model, const float *logits, float *scores)
+{
+    int labels = model->info.label_count, i;
+    float sum = 0;
+    for (i = 0; i < labels; i++) {
+        float e = expf(logits[i]);
+        scores[i] = model->info.problem == DISTIL_SIGMOID ? e / (1 + e) : e;
+        sum += e;
+    }
+    for (i = 0; i < labels && model->info.problem == DISTIL_SOFTMAX; i++)
+        scores[i] /= sum;
+}

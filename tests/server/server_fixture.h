@@ -1,0 +1,30 @@
+/* server_fixture.h: a server on a free port with the engine of fake_engine.c behind it. */
+#ifndef TESTS_SERVER_SERVER_FIXTURE_H
+#define TESTS_SERVER_SERVER_FIXTURE_H
+
+#include "server/server.h"
+#include "tests/server/http_client.h"
+
+struct fixture {
+    struct server_model_options model;
+    struct server_options options;
+    struct server *server;
+    int port;
+};
+
+/* Options for a server on a free port that logs, at the level that does most, to nowhere. */
+void prepare(struct fixture *f, const char *model);
+/* Starts a prepared server, without loading its model. */
+void begin(struct fixture *f);
+void load(struct fixture *f);
+/* All three. */
+void start(struct fixture *f, const char *model);
+void stop(struct fixture *f);
+
+void pause_ms(long ms);
+/* Fails the test unless the answer has the status and its body holds the part. */
+void expect_reply(const struct reply *reply, int status, const char *part);
+/* What the answer to a text begins with, as the fake engine computes it. */
+void expected_sentiment(const char *text, char *answer, size_t size);
+
+#endif

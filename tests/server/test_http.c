@@ -1,0 +1,477 @@
+/* test_http.c: routes, request forms and bad requests, over sockets. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/server/server_fixture.h"
+
+/* ---- routes and forms ---- */
+
+START_TEST(system_routes)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char value[100];
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    client_request(&client, "GET", "/", NULL, &reply);
+    expect_reply(&reply, 200, "\"name\":\"distild\"");
+    expect_reply(&reply, 200, "{\"method\":\"POST\",\"path\":\"/predict\"}");
+    client_request(&client, "GET", "/health", NULL, &reply);
+    expect_reply(&reply, 200, "{\"status\":\"healthy\",\"model_loaded\":true,\"device\":\"cpu\"}");
+    reply_header(&reply, "Content-Type", value, sizeof(value));
+    ck_assert_str_eq(value, "application/json");
+    client_request(&client, "HEAD", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    reply_header(&reply, "Content-Length", value, sizeof(value));
+    ck_assert_str_eq(value, "55");
+    /* the connection has been kept all the while, and the HEAD had no body */
+    client_request(&client, "GET", "/health?verbose=1", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(text_form)
+{
+    struct fixture f;
+    struct reply reply;
+    char expected[100];
+    start(&f, "fake");
+    expected_sentiment("caf\xC3\xA9 \"quoted\"", expected, sizeof(expected));
+    request(f.port, "POST", "/predict", "{\"text\":\"caf\\u00e9 \\\"quoted\\\"\",\"more\":[1]}",
+            &reply);
+    expect_reply(&reply, 200, expected);
+    expect_reply(&reply, 200, "\"text\":\"caf\xC3\xA9 \\\"quoted\\\"\"}");
+    expect_reply(&reply, 200, "\"positive_score\":0.");
+    expect_reply(&reply, 200, "\"negative_score\":0.");
+    request(f.port, "POST", "/predict",
+            "{\"text\":\"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18\"}", &reply);
+    expect_reply(&reply, 200, "\"truncated\":true}");
+    stop(&f);
+    start(&f, "fake:topics");
+    request(f.port, "POST", "/predict", "{\"text\":\"sky\"}", &reply);
+    expect_reply(&reply, 200, "{\"label\":\"");
+    expect_reply(&reply, 200, "\"scores\":{\"red\":");
+    ck_assert_ptr_null(strstr(reply.body, "labels"));
+    stop(&f);
+    start(&f, "fake:multi");
+    request(f.port, "POST", "/predict", "{\"text\":\"sky\"}", &reply);
+    expect_reply(&reply, 200, "\"labels\":[");
+    stop(&f);
+}
+END_TEST
+
+START_TEST(inputs_form)
+{
+    struct fixture f;
+    struct reply reply;
+    float first, second;
+    const char *at;
+    start(&f, "fake");
+    request(f.port, "POST", "/predict", "{\"inputs\":\"one text\"}", &reply);
+    expect_reply(&reply, 200, "[{\"score\":");
+    first = strtof(reply.body + strlen("[{\"score\":"), NULL);
+    at = strstr(reply.body, "},{\"score\":");
+    ck_assert_ptr_nonnull(at);
+    second = strtof(at + strlen("},{\"score\":"), NULL);
+    ck_assert_float_ge(first, second);
+    ck_assert_float_eq_tol(first + second, 1, 1e-6F);
+    request(f.port, "POST", "/predict", "{\"inputs\":[\"a pair\",\"of texts\"],\"truncate\":null}",
+            &reply);
+    expect_reply(&reply, 200, "[{\"score\":");
+    request(f.port, "POST", "/predict",
+            "{\"inputs\":[[\"one\"],[\"a\",\"pair\"]],\"raw_scores\":true}", &reply);
+    expect_reply(&reply, 200, "[[{\"score\":");
+    expect_reply(&reply, 200, "}],[{");
+    request(f.port, "POST", "/predict",
+            "{\"inputs\":\"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15\",\"truncate\":true,"
+            "\"truncation_direction\":\"Left\"}",
+            &reply);
+    expect_reply(&reply, 200, "[{\"score\":");
+    stop(&f);
+}
+END_TEST
+
+START_TEST(wrong_requests_are_explained)
+{
+    static const struct {
+        const char *method, *path, *body;
+        int status;
+        const char *message;
+    } cases[] = {
+        {"GET", "/nothing", NULL, 404, "there is nothing at /nothing"},
+        {"POST", "/predict/", "{}", 404, "NotFound"},
+        {"GET", "/health%00x", NULL, 404, "NotFound"},
+        {"GET", "/../health", NULL, 404, "NotFound"},
+        {"GET", "/predict", NULL, 405, "/predict does not take GET, but POST"},
+        {"DELETE", "/health", NULL, 405, "/health does not take DELETE, but GET, HEAD"},
+        {"POST", "/predict", "", 400, "the body is empty"},
+        {"POST", "/predict", "{\"text\":", 400, "at byte 8"},
+        {"POST", "/predict", "[\"x\"]", 400, "must be a JSON object, not an array"},
+        {"POST", "/predict", "{}", 400, "`text` is missing: a string is expected"},
+        {"POST", "/predict", "{\"Text\":\"x\"}", 400, "`text` is missing"},
+        {"POST", "/predict", "{\"text\":null}", 400, "`text` must be a string, not null"},
+        {"POST", "/predict", "{\"text\":[\"x\"]}", 400,
+         "not an array\",\"error_type\":"
+         "\"Validation\",\"field\":\"text\"}"},
+        {"POST", "/predict", "{\"text\":\"\"}", 400, "`text` is empty"},
+        {"POST", "/predict", "{\"text\":\" \\n\\t \"}", 400, "only white space"},
+        {"POST", "/predict", "{\"text\":\"a\\u0000b\"}", 400, "\\\\u0000"},
+        {"POST", "/predict", "{\"text\":\"\\uD800\"}", 400, "surrogate"},
+        {"POST", "/predict", "{\"text\":\"\xFF\"}", 400, "malformed UTF-8"},
+        {"POST", "/predict", "{\"text\":\"a\",\"text\":\"b\"}", 400, "twice"},
+        {"POST", "/predict", "{\"inputs\":7}", 422, "not a number"},
+        {"POST", "/predict", "{\"inputs\":null}", 422, "not null"},
+        {"POST", "/predict", "{\"inputs\":[7]}", 422, "an array of one or two strings"},
+        {"POST", "/predict", "{\"inputs\":[\"a\",\"b\",\"c\"]}", 422, "one or two strings"},
+        {"POST", "/predict", "{\"inputs\":[[\"a\"],\"b\"]}", 422, "`inputs[1]` must be an array"},
+        {"POST", "/predict", "{\"inputs\":[[\"a\"],[]]}", 422, "`inputs[1]`"},
+        {"POST", "/predict", "{\"inputs\":[[\"a\"],[\"\"]]}", 400, "`inputs[1]` cannot be empty"},
+        {"POST", "/predict", "{\"inputs\":[]}", 400, "\"error_type\":\"Empty\""},
+        {"POST", "/predict", "{\"inputs\":\"\"}", 400, "\"error_type\":\"Empty\""},
+        {"POST", "/predict", "{\"inputs\":\"a\",\"truncate\":1}", 422, "`truncate` must be a bool"},
+        {"POST", "/predict", "{\"inputs\":\"a\",\"raw_scores\":\"no\"}", 422, "`raw_scores`"},
+        {"POST", "/predict", "{\"inputs\":\"a\",\"truncation_direction\":\"Up\"}", 422,
+         "\\\"Up\\\""},
+        {"POST", "/predict", "{\"inputs\":\"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15\"}", 422,
+         "`inputs` must have at most 16 tokens. Given: 17"},
+    };
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char allow[40];
+    size_t i;
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        client_request(&client, cases[i].method, cases[i].path, cases[i].body, &reply);
+        expect_reply(&reply, cases[i].status, cases[i].message);
+        expect_reply(&reply, cases[i].status, "{\"error\":\"");
+        reply_header(&reply, "Allow", allow, sizeof(allow));
+        ck_assert_int_eq(allow[0] != '\0', cases[i].status == 405);
+    }
+    /* after all of which the same connection answers a good one */
+    client_request(&client, "POST", "/predict", "{\"text\":\"good\"}", &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_close(&client);
+    stop(&f);
+    start(&f, "fake:headless");
+    request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 424, "no classification head");
+    stop(&f);
+    start(&f, "fake:fail");
+    request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 500, "the model failed");
+    stop(&f);
+}
+END_TEST
+
+START_TEST(too_many_inputs)
+{
+    struct fixture f;
+    struct reply reply;
+    prepare(&f, "fake");
+    f.options.max_client_batch = 2;
+    begin(&f);
+    load(&f);
+    request(f.port, "POST", "/predict", "{\"inputs\":[[\"a\"],[\"b\"],[\"c\"]]}", &reply);
+    expect_reply(&reply, 413, "batch size 3 > maximum allowed batch size 2");
+    request(f.port, "POST", "/predict", "{\"inputs\":[[\"a\"],[\"b\"]]}", &reply);
+    expect_reply(&reply, 200, "[[");
+    stop(&f);
+}
+END_TEST
+
+START_TEST(a_body_cut_at_every_byte)
+{
+    const char *body = "{\"text\":\"caf\xC3\xA9 \\u00e9\",\"x\":[1.5,true]}";
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    size_t i;
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    for (i = 0; i <= strlen(body); i++) {
+        char cut[100];
+        snprintf(cut, sizeof(cut), "%.*s", (int)i, body);
+        client_request(&client, "POST", "/predict", cut, &reply);
+        ck_assert_int_eq(reply.status, i == strlen(body) ? 200 : 400);
+    }
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
+/* ---- HTTP ---- */
+
+/* Sends bytes on a new connection and reads one answer; the connection stays open. */
+static void send_raw(const struct fixture *f, struct client *client, const char *text,
+                     struct reply *reply)
+{
+    ck_assert(client_open(client, f->port));
+    client_send_text(client, text);
+    client_read(client, false, reply);
+}
+
+START_TEST(content_types)
+{
+    static const struct {
+        const char *header;
+        int status;
+    } cases[] = {{"", 200},
+                 {"Content-Type: application/json; charset=utf-8\r\n", 200},
+                 {"content-type: APPLICATION/JSON\r\n", 200},
+                 {"Content-Encoding: identity\r\n", 200},
+                 {"Content-Type: text/plain\r\n", 415},
+                 {"Content-Type: application/json5\r\n", 415},
+                 {"Content-Type: multipart/form-data; boundary=x\r\n", 415},
+                 {"Content-Encoding: gzip\r\n", 415}};
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char text[300];
+    size_t i;
+    start(&f, "fake");
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        snprintf(
+            text, sizeof(text),
+            "POST /predict HTTP/1.1\r\nHost: x\r\n%sContent-Length: 12\r\n\r\n{\"text\":\"x\"}",
+            cases[i].header);
+        send_raw(&f, &client, text, &reply);
+        ck_assert_msg(reply.status == cases[i].status, "%s%s", cases[i].header, reply.body);
+        client_close(&client);
+    }
+    stop(&f);
+}
+END_TEST
+
+START_TEST(doubtful_framing_is_refused)
+{
+    static const struct {
+        const char *headers;
+        const char *message; /* NULL: refused by the library, in words of its own */
+    } cases[] = {
+        {"Host: x\r\nContent-Length: 12\r\nContent-Length: 12\r\n", "more than once"},
+        {"Host: x\r\nContent-Length: 12\r\nContent-Length: 5\r\n", "more than once"},
+        {"Host: x\r\nContent-Length: 12\r\nTransfer-Encoding: chunked\r\n", "both given"},
+        {"Host: x\r\nTransfer-Encoding: xchunked\r\n", "must be chunked"},
+        {"Host: x\r\nHost: y\r\nContent-Length: 12\r\n", "Host is given more than once"},
+        {"Host: x\r\nContent-Length: -1\r\n", NULL},
+        {"Host: x\r\nContent-Length: +5\r\n", NULL},
+        {"Host: x\r\nContent-Length: 5,5\r\n", NULL},
+        {"Host: x\r\nContent-Length: 18446744073709551617\r\n", NULL},
+        {"Content-Length: 12\r\n", NULL},
+    };
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char text[400];
+    size_t i;
+    start(&f, "fake");
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        snprintf(text, sizeof(text), "POST /predict HTTP/1.1\r\n%s\r\n{\"text\":\"x\"}",
+                 cases[i].headers);
+        send_raw(&f, &client, text, &reply);
+        if (cases[i].message)
+            expect_reply(&reply, 400, cases[i].message);
+        else
+            ck_assert_msg(reply.status == 400 || reply.status == 413, "%s%d", cases[i].headers,
+                          reply.status);
+        ck_assert_msg(client_is_closed(&client), "left open: %s", cases[i].headers);
+        client_close(&client);
+    }
+    request(f.port, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(a_large_body_is_refused_unread)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    static char megabyte[1 << 20];
+    int i;
+    start(&f, "fake");
+    /* nothing but the headers */
+    send_raw(&f, &client, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2000001\r\n\r\n",
+             &reply);
+    expect_reply(&reply, 413, "the body has 2000001 bytes, at most 2000000 are accepted");
+    client_close(&client);
+    /* a client that sends it all before it reads still sees the answer */
+    ck_assert(client_open(&client, f.port));
+    client_send_text(&client,
+                     "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n");
+    memset(megabyte, 'x', sizeof(megabyte));
+    for (i = 0; i < 4; i++)
+        ck_assert(client_send(&client, megabyte, sizeof(megabyte)));
+    client_read(&client, false, &reply);
+    expect_reply(&reply, 413, "4194304 bytes");
+    client_close(&client);
+    /* one that waits for leave to send */
+    send_raw(&f, &client,
+             "POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+             "Content-Length: 2000001\r\n\r\n",
+             &reply);
+    ck_assert_int_eq(reply.status, 413);
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(chunks)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char chunk[1100];
+    int i;
+    prepare(&f, "fake");
+    f.options.max_body = 10000;
+    begin(&f);
+    load(&f);
+    send_raw(&f, &client,
+             "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+             "7\r\n{\"text\"\r\n5;x=y\r\n:\"x\"}\r\n0\r\n\r\n",
+             &reply);
+    expect_reply(&reply, 200, "\"text\":\"x\"");
+    /* a body that grows over the limit */
+    client_send_text(&client,
+                     "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    snprintf(chunk, sizeof(chunk), "3e8\r\n%01000d\r\n", 0);
+    for (i = 0; i < 20; i++)
+        ck_assert(client_send_text(&client, chunk));
+    client_send_text(&client, "0\r\n\r\n");
+    client_read(&client, false, &reply);
+    expect_reply(&reply, 413, "over 10000 bytes");
+    client_close(&client);
+    /* and one without an end is cut */
+    ck_assert(client_open(&client, f.port));
+    client_send_text(&client,
+                     "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (i = 0; i < 100000 && client_send_text(&client, chunk); i++)
+        continue;
+    ck_assert_int_lt(i, 100000);
+    client_close(&client);
+    request(f.port, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(expect_continue)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    start(&f, "fake");
+    send_raw(&f, &client,
+             "POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+             "Content-Length: 12\r\n\r\n",
+             &reply);
+    ck_assert_int_eq(reply.status, 100);
+    client_send_text(&client, "{\"text\":\"x\"}");
+    client_read(&client, false, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    client_close(&client);
+    /* no leave is given for a body that nobody wants */
+    send_raw(&f, &client,
+             "POST /nowhere HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+             "Content-Length: 12\r\n\r\n",
+             &reply);
+    ck_assert_int_eq(reply.status, 404);
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(request_ids)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char value[100], other[100];
+    start(&f, "fake");
+    send_raw(&f, &client, "GET /health HTTP/1.1\r\nHost: x\r\nX-Request-Id: abc-123\r\n\r\n",
+             &reply);
+    reply_header(&reply, "X-Request-Id", value, sizeof(value));
+    ck_assert_str_eq(value, "abc-123");
+    client_request(&client, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    reply_header(&reply, "X-Request-Id", value, sizeof(value));
+    client_request(&client, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    reply_header(&reply, "X-Request-Id", other, sizeof(other));
+    ck_assert_uint_ge(strlen(value), 8);
+    ck_assert_str_ne(value, other);
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(pipelining_keeps_order)
+{
+    enum { REQUESTS = 50 };
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char text[REQUESTS * 100] = "", expected[40];
+    size_t length = 0;
+    int i;
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    for (i = 0; i < REQUESTS; i++)
+        length += (size_t)snprintf(text + length, sizeof(text) - length,
+                                   "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n"
+                                   "{\"text\":\"text %04d\"}",
+                                   i);
+    ck_assert(client_send(&client, text, length));
+    for (i = 0; i < REQUESTS; i++) {
+        client_read(&client, false, &reply);
+        snprintf(expected, sizeof(expected), "\"text\":\"text %04d\"", i);
+        expect_reply(&reply, 200, expected);
+    }
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+    const TTest *const tests[] = {
+        system_routes,
+        text_form,
+        inputs_form,
+        wrong_requests_are_explained,
+        too_many_inputs,
+        a_body_cut_at_every_byte,
+        content_types,
+        doubtful_framing_is_refused,
+        a_large_body_is_refused_unread,
+        chunks,
+        expect_continue,
+        request_ids,
+        pipelining_keeps_order,
+    };
+    Suite *suite = suite_create("http");
+    TCase *cases = tcase_create("http");
+    size_t i;
+    tcase_set_timeout(cases, 30);
+    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
+        tcase_add_test(cases, tests[i]);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(make_suite());
+    int failed;
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

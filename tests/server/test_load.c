@@ -1,0 +1,433 @@
+/* test_load.c: many clients at once, full queues, start, drain and end. */
+#include <check.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/queue.h"
+#include "tests/server/server_fixture.h"
+
+static double seconds_since(int64_t start_ns)
+{
+    return (double)(server_now() - start_ns) / 1e9;
+}
+
+/* ---- load ---- */
+
+enum { CROWD = 32 };
+
+/* One of many clients, each with texts of its own. */
+struct caller {
+    pthread_t thread;
+    int port, number, requests;
+    int answered, overloaded, refused, wrong;
+};
+
+static void *call(void *argument)
+{
+    struct caller *caller = argument;
+    struct client client;
+    struct reply reply;
+    char body[100], expected[100], echo[100], text[60];
+    int i;
+    if (!client_open(&client, caller->port)) {
+        caller->refused = caller->requests;
+        return NULL;
+    }
+    for (i = 0; i < caller->requests; i++) {
+        snprintf(text, sizeof(text), "caller %d asks %d", caller->number, i);
+        snprintf(body, sizeof(body), "{\"text\":\"%s\"}", text);
+        snprintf(echo, sizeof(echo), "\"text\":\"%s\"}", text);
+        expected_sentiment(text, expected, sizeof(expected));
+        client_request(&client, "POST", "/predict", body, &reply);
+        if (reply.status == 200)
+            caller->answered++;
+        else if (reply.status == 503)
+            caller->overloaded++;
+        else
+            caller->refused++;
+        if (reply.status == 200 && (!strstr(reply.body, expected) || !strstr(reply.body, echo)))
+            caller->wrong++;
+        if (reply.status == 0)
+            break;
+    }
+    client_close(&client);
+    return NULL;
+}
+
+static void start_callers(struct caller *callers, int count, int port, int requests)
+{
+    int i;
+    for (i = 0; i < count; i++) {
+        callers[i] = (struct caller){.port = port, .number = i, .requests = requests};
+        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call, &callers[i]), 0);
+    }
+}
+
+/* Sums up what the callers met. */
+static struct caller join_callers(struct caller *callers, int count)
+{
+    struct caller sum = {0};
+    int i;
+    for (i = 0; i < count; i++) {
+        pthread_join(callers[i].thread, NULL);
+        sum.answered += callers[i].answered;
+        sum.overloaded += callers[i].overloaded;
+        sum.refused += callers[i].refused;
+        sum.wrong += callers[i].wrong;
+    }
+    return sum;
+}
+
+START_TEST(parallel_answers_match_their_texts)
+{
+    struct fixture f;
+    struct caller callers[CROWD], sum;
+    prepare(&f, "fake");
+    f.options.workers = 2;
+    begin(&f);
+    load(&f);
+    start_callers(callers, CROWD, f.port, 100);
+    sum = join_callers(callers, CROWD);
+    ck_assert_int_eq(sum.wrong, 0);
+    ck_assert_int_eq(sum.answered, CROWD * 100);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(what_waits_is_computed_together)
+{
+    struct fixture f;
+    struct caller callers[CROWD], sum;
+    int64_t began;
+    start(&f, "fake:slow=200");
+    began = server_now();
+    start_callers(callers, CROWD, f.port, 1);
+    sum = join_callers(callers, CROWD);
+    ck_assert_int_eq(sum.answered, CROWD);
+    ck_assert_int_eq(sum.wrong, 0);
+    /* one after another they would take 6.4 s */
+    ck_assert_double_lt(seconds_since(began), 2.0);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(health_does_not_wait_for_inference)
+{
+    struct fixture f;
+    struct caller caller;
+    struct reply reply;
+    int64_t began;
+    int i;
+    start(&f, "fake:slow=600");
+    start_callers(&caller, 1, f.port, 1);
+    pause_ms(100);
+    began = server_now();
+    for (i = 0; i < 20; i++) {
+        request(f.port, "GET", "/health", NULL, &reply);
+        ck_assert_int_eq(reply.status, 200);
+    }
+    ck_assert_int_eq(server_in_flight(f.server) > 0, 1);
+    ck_assert_double_lt(seconds_since(began), 0.4);
+    ck_assert_int_eq(join_callers(&caller, 1).answered, 1);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(a_full_queue_is_503)
+{
+    struct fixture f;
+    struct client clients[8];
+    struct reply reply;
+    char value[20];
+    int i, answered = 0, overloaded = 0;
+    prepare(&f, "fake:slow=300");
+    f.options.max_queue = 3;
+    begin(&f);
+    load(&f);
+    for (i = 0; i < 8; i++) {
+        ck_assert(client_open(&clients[i], f.port));
+        client_send_text(&clients[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                      "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+        if (i == 0)
+            pause_ms(100); /* the first is being computed when the others come */
+    }
+    for (i = 0; i < 8; i++) {
+        client_read(&clients[i], false, &reply);
+        client_close(&clients[i]);
+        answered += reply.status == 200;
+        overloaded += reply.status == 503;
+        if (reply.status != 503)
+            continue;
+        expect_reply(&reply, 503, "\"error_type\":\"Overloaded\"");
+        reply_header(&reply, "Retry-After", value, sizeof(value));
+        ck_assert_int_ge(atoi(value), 1);
+    }
+    ck_assert_int_eq(answered, 4);
+    ck_assert_int_eq(overloaded, 4);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(a_large_request_is_split_and_answered_whole)
+{
+    struct fixture f;
+    struct reply whole, split;
+    char body[600] = "{\"raw_scores\":true,\"inputs\":[";
+    size_t length = strlen(body);
+    int i;
+    for (i = 0; i < 32; i++)
+        length += (size_t)snprintf(body + length, sizeof(body) - length, "%s[\"text %d\"]",
+                                   i ? "," : "", i);
+    snprintf(body + length, sizeof(body) - length, "]}");
+    start(&f, "fake");
+    request(f.port, "POST", "/predict", body, &whole);
+    ck_assert_int_eq(whole.status, 200);
+    stop(&f);
+    prepare(&f, "fake:slow=10");
+    f.options.max_batch_tokens = 10;
+    f.options.workers = 3;
+    begin(&f);
+    load(&f);
+    request(f.port, "POST", "/predict", body, &split);
+    ck_assert_int_eq(split.status, 200);
+    ck_assert_str_eq(split.body, whole.body);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(clients_that_leave_do_no_harm)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    int i;
+    start(&f, "fake:slow=50");
+    for (i = 0; i < 20; i++) {
+        ck_assert(client_open(&client, f.port));
+        client_send_text(&client, i % 2 ? "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                          "Content-Length: 12\r\n\r\n{\"text\":\"x\"}"
+                                        : "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                          "Content-Length: 12\r\n\r\n{\"te");
+        if (i % 3 == 0)
+            pause_ms(5);
+        client_close(&client);
+    }
+    request(f.port, "POST", "/predict", "{\"text\":\"still there\"}", &reply);
+    expect_reply(&reply, 200, "still there");
+    for (i = 0; i < 200 && server_in_flight(f.server) > 0; i++)
+        pause_ms(10);
+    ck_assert_int_eq(server_in_flight(f.server), 0);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(connections_over_the_limit_wait)
+{
+    struct fixture f;
+    struct client clients[30];
+    struct reply reply;
+    int i;
+    prepare(&f, "fake");
+    f.options.max_connections = 20;
+    begin(&f);
+    load(&f);
+    for (i = 0; i < 30; i++)
+        ck_assert(client_open(&clients[i], f.port));
+    for (i = 0; i < 30; i++) {
+        client_request(&clients[i], "GET", "/health", NULL, &reply);
+        ck_assert_int_eq(reply.status, 200);
+        client_close(&clients[i]);
+    }
+    stop(&f);
+}
+END_TEST
+
+/* ---- lifecycle ---- */
+
+START_TEST(loading_is_503)
+{
+    struct fixture f;
+    struct reply reply;
+    prepare(&f, "fake");
+    begin(&f);
+    request(f.port, "GET", "/health", NULL, &reply);
+    expect_reply(&reply, 503, "{\"status\":\"loading\",\"model_loaded\":false,\"device\":\"cpu\"}");
+    request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 503, "being loaded");
+    request(f.port, "GET", "/", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    load(&f);
+    request(f.port, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(draining_answers_what_was_accepted)
+{
+    struct fixture f;
+    struct client idle;
+    struct client slow[10];
+    struct reply reply;
+    char value[20];
+    int i;
+    prepare(&f, "fake:slow=100");
+    f.options.max_batch_tokens = 6; /* two texts a batch, so that some wait */
+    begin(&f);
+    load(&f);
+    ck_assert(client_open(&idle, f.port));
+    client_request(&idle, "GET", "/health", NULL, &reply);
+    for (i = 0; i < 10; i++) {
+        ck_assert(client_open(&slow[i], f.port));
+        client_send_text(&slow[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                   "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    }
+    server_drain(f.server); /* at once: some are still in the kernel's queue */
+    ck_assert(!server_drained(f.server));
+    ck_assert(!client_open(&(struct client){0}, f.port));
+    client_request(&idle, "GET", "/health", NULL, &reply);
+    expect_reply(&reply, 503, "{\"status\":\"draining\",\"model_loaded\":true,\"device\":\"cpu\"}");
+    reply_header(&reply, "Connection", value, sizeof(value));
+    ck_assert_str_eq(value, "close");
+    client_close(&idle);
+    for (i = 0; i < 10; i++) {
+        client_read(&slow[i], false, &reply);
+        ck_assert_msg(reply.status == 200, "%d: %d %s", i, reply.status, reply.body);
+        client_close(&slow[i]);
+    }
+    for (i = 0; i < 100 && !server_drained(f.server); i++)
+        pause_ms(10);
+    ck_assert(server_drained(f.server));
+    stop(&f);
+}
+END_TEST
+
+START_TEST(ending_answers_what_still_waits)
+{
+    struct fixture f;
+    struct client slow[6];
+    struct reply reply;
+    int i, answered = 0, given_up = 0;
+    prepare(&f, "fake:slow=300");
+    f.options.max_batch_tokens = 1;
+    begin(&f);
+    load(&f);
+    for (i = 0; i < 6; i++) {
+        ck_assert(client_open(&slow[i], f.port));
+        client_send_text(&slow[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                   "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    }
+    pause_ms(100);
+    stop(&f); /* without waiting for the drain */
+    for (i = 0; i < 6; i++) {
+        client_read(&slow[i], false, &reply);
+        answered += reply.status == 200;
+        given_up += reply.status == 503;
+        client_close(&slow[i]);
+    }
+    ck_assert_int_eq(answered, 1);
+    ck_assert_int_eq(given_up, 5);
+}
+END_TEST
+
+START_TEST(bad_starts_say_why)
+{
+    struct fixture f, g;
+    distil_error error;
+    struct server *server = NULL;
+    start(&f, "fake");
+    prepare(&g, "fake");
+    g.options.port = (uint16_t)f.port;
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_SYSTEM);
+    ck_assert_ptr_nonnull(strstr(error.message, "cannot listen on 127.0.0.1 port"));
+    g.options.port = 0;
+    g.options.host = "no such host";
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_SYSTEM);
+    ck_assert_ptr_nonnull(strstr(error.message, "no such host"));
+    g.options.host = "127.0.0.1";
+    g.options.workers = 0;
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_INVALID);
+    ck_assert_str_eq(error.message, "workers must be from 1 to 1024, not 0");
+    g.options.workers = 1;
+    g.model.path = "fake:broken";
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_OK);
+    ck_assert_int_eq(server_load(server, &error), DISTIL_NOT_FOUND);
+    server_free(server);
+    close(g.options.log.fd);
+    stop(&f);
+}
+END_TEST
+
+static void *end_later(void *argument)
+{
+    (void)argument;
+    pause_ms(300);
+    kill(getpid(), SIGTERM);
+    return NULL;
+}
+
+START_TEST(run_ends_at_sigterm)
+{
+    struct fixture f;
+    pthread_t thread;
+    sigset_t signals;
+    distil_error error;
+    char line[1000] = "";
+    int ends[2];
+    prepare(&f, "fake");
+    ck_assert_int_eq(pipe(ends), 0);
+    close(f.options.log.fd);
+    f.options.log.fd = ends[1];
+    /* as server_run wants it: no thread that would take the signal */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    ck_assert_int_eq(pthread_create(&thread, NULL, end_later, NULL), 0);
+    ck_assert_msg(server_run(&f.options, &error) == DISTIL_OK, "%s", error.message);
+    pthread_join(thread, NULL);
+    ck_assert_int_gt(read(ends[0], line, sizeof(line) - 1), 0);
+    ck_assert_ptr_eq(strstr(line, "distild listening on http://127.0.0.1:"), line);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+    const TTest *const tests[] = {
+        parallel_answers_match_their_texts,
+        what_waits_is_computed_together,
+        health_does_not_wait_for_inference,
+        a_full_queue_is_503,
+        a_large_request_is_split_and_answered_whole,
+        clients_that_leave_do_no_harm,
+        connections_over_the_limit_wait,
+        loading_is_503,
+        draining_answers_what_was_accepted,
+        ending_answers_what_still_waits,
+        bad_starts_say_why,
+        run_ends_at_sigterm,
+    };
+    Suite *suite = suite_create("load");
+    TCase *cases = tcase_create("load");
+    size_t i;
+    tcase_set_timeout(cases, 30);
+    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
+        tcase_add_test(cases, tests[i]);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(make_suite());
+    int failed;
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
