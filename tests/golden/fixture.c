@@ -55,7 +55,7 @@ int fixture_open(struct fixture *fixture, const char *path)
 {
     long size = 0;
     uint64_t header_size = 0;
-    int ids[2], offsets[2], logits[2], rows[2], states[2];
+    int ids[2] = {0}, offsets[2] = {0}, logits[2] = {0}, rows[2] = {0}, states[2] = {0};
     char *bytes = fixture_read(path, &size);
     cJSON *header = NULL;
 

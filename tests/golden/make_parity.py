@@ -122,7 +122,7 @@ TINY = {
 }
 TINY_WORDS = """the film was is not a good bad very great terrible story actor scene love hate it and but of in to long
 short fun dull warm cold plot music end start""".split()
-TINY_PIECES = "##s ##ed ##ing ##ly ##er ##est ##ness ##ful".split()
+TINY_PIECES = "##ed ##ing ##ly ##er ##est ##ness ##ful".split()
 TINY_TEXTS = [
     "The film was good.",
     "the plot is dull, and the ending terrible",
