@@ -1,0 +1,337 @@
+/* The two products on every level: float against double, INT8 byte for byte against the
+ * specification. */
+#include "tests/kernels/harness.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* {1, tile - 1, tile, tile + 1, 2 * tile + 3, a prime} of tiles of 6 and 8 rows, of panels, of
+ * depth. */
+static const long rows_list[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 19, 37};
+static const long columns_list[] = {1, 15, 16, 17, 35, 53, 83, 131};
+static const long depth_list[] = {1, 3, 63, 64, 65, 131, 397};
+
+#define COUNT(list) ((long)(sizeof(list) / sizeof(*(list))))
+
+/* One product's inputs as they are before packing, and its output. */
+struct problem {
+    long m, n, k;
+    float *x;
+    long x_stride;
+    float *bias;
+    float *y; /* (m, padded n) */
+    long y_stride;
+};
+
+static void problem_init(struct problem *p, struct random *random, long m, long n, long k,
+                         enum input kind)
+{
+    *p = (struct problem){.m = m, .n = n, .k = k, .x_stride = k + m % 3};
+    p->y_stride = round_up(n, KERN_PANEL) + k % 2;
+    p->x = GUARDED(float, (m - 1) * p->x_stride + k, GUARD_AFTER);
+    p->bias = GUARDED(float, n, GUARD_AFTER);
+    p->y = GUARDED(float, (m - 1) * p->y_stride + round_up(n, KERN_PANEL), GUARD_AFTER);
+    for (long i = 0; i < m; i++)
+        random_fill(random, p->x + i * p->x_stride, k, kind);
+    random_fill(random, p->bias, n, kind);
+}
+
+static void problem_free(struct problem *p)
+{
+    guard_free(p->x);
+    guard_free(p->bias);
+    guard_free(p->y);
+}
+
+static struct kern_gemm whole_job(const struct problem *p, const struct kern_rows *x,
+                                  const struct kern_weights *w)
+{
+    return (struct kern_gemm){.x = x,
+                              .w = w,
+                              .y = p->y,
+                              .y_stride = p->y_stride,
+                              .m1 = p->m,
+                              .p1 = round_up(p->n, KERN_PANEL) / KERN_PANEL};
+}
+
+/* A copy of y's rows without the gaps between them. */
+static float *copy_output(const struct problem *p)
+{
+    const long padded = round_up(p->n, KERN_PANEL);
+    float *copy = calloc((size_t)(p->m * padded), sizeof(*copy));
+    require(copy != NULL, "no memory");
+    for (long i = 0; i < p->m; i++)
+        memcpy(copy + i * padded, p->y + i * p->y_stride, (size_t)padded * sizeof(*copy));
+    return copy;
+}
+
+static void check_f32_values(const struct problem *p, const float *w)
+{
+    for (long i = 0; i < p->m; i++) {
+        for (long j = 0; j < round_up(p->n, KERN_PANEL); j++) {
+            const float y = p->y[i * p->y_stride + j];
+            if (j >= p->n) {
+                require(y == 0.0f, "padding column %ld is %g", j, (double)y);
+                continue;
+            }
+            double sum = p->bias[j];
+            double size = fabs(sum);
+            for (long d = 0; d < p->k; d++) {
+                const double product = (double)p->x[i * p->x_stride + d] * (double)w[j * p->k + d];
+                sum += product;
+                size += fabs(product);
+            }
+            if (size > (double)FLT_MAX / 2)
+                continue; /* may overflow on the way, or not */
+            const double bound =
+                (double)(p->k + 1) * (size * 0x1p-24 + (double)FLT_TRUE_MIN) * 1.001;
+            require(fabs((double)y - sum) <= bound,
+                    "m %ld n %ld k %ld: y[%ld][%ld] is %.9g, exactly %.9g, bound %.3g", p->m, p->n,
+                    p->k, i, j, (double)y, sum, bound);
+        }
+    }
+}
+
+/* Compares with the GELU of `plain`, the same product without an epilogue. */
+static void check_gelu(const struct problem *p, const float *plain)
+{
+    const long padded = round_up(p->n, KERN_PANEL);
+    for (long i = 0; i < p->m; i++) {
+        for (long j = 0; j < padded; j++) {
+            const double x = plain[i * padded + j];
+            const double y = p->y[i * p->y_stride + j];
+            if (!isfinite(x))
+                continue;
+            require(fabs(y - gelu_exact(x)) <= 5e-7, "gelu(%.9g) is %.9g", x, y);
+        }
+    }
+}
+
+/* Runs single rows and panels, then uneven halves: each must write its own part only, with the bits
+ * of the whole. */
+static void check_parts(const struct kern_table *table, const struct problem *p,
+                        const struct kern_gemm *whole, const float *expected)
+{
+    const long padded = round_up(p->n, KERN_PANEL);
+    const long panels = padded / KERN_PANEL;
+    const enum kern_scheme scheme = whole->w->scheme;
+    const struct {
+        long m0, m1, p0, p1;
+    } parts[] = {
+        {p->m - 1, p->m, 0, panels},   {0, p->m, panels - 1, panels},  {p->m / 3, p->m, 0, panels},
+        {0, p->m, panels / 2, panels}, {p->m / 2, p->m / 2 + 1, 0, 1}, {0, 0, 0, panels},
+    };
+    for (long part = 0; part < COUNT(parts); part++) {
+        struct kern_gemm job = *whole;
+        job.m0 = parts[part].m0;
+        job.m1 = parts[part].m1;
+        job.p0 = parts[part].p0;
+        job.p1 = parts[part].p1;
+        for (long i = 0; i < p->m; i++)
+            memset(p->y + i * p->y_stride, 0xC3, (size_t)padded * sizeof(float));
+        table->gemm[scheme](&job);
+        for (long i = 0; i < p->m; i++) {
+            for (long j = 0; j < padded; j++) {
+                const int inside = i >= job.m0 && i < job.m1 && j >= job.p0 * KERN_PANEL &&
+                                   j < job.p1 * KERN_PANEL;
+                uint32_t got, want;
+                memcpy(&got, &p->y[i * p->y_stride + j], sizeof(got));
+                memcpy(&want, &expected[i * padded + j], sizeof(want));
+                require(got == (inside ? want : 0xC3C3C3C3u),
+                        "rows %ld-%ld of %ld, panels %ld-%ld of %ld, k %ld: bits of (%ld, "
+                        "%ld) are %08x, not %08x",
+                        job.m0, job.m1, p->m, job.p0, job.p1, panels, p->k, i, j, got, want);
+            }
+        }
+    }
+}
+
+static void check_f32(const struct kern_table *table, long m, long n, long k, enum input kind)
+{
+    struct random random = {(uint64_t)(m * 1000003 + n * 1009 + k)};
+    struct problem p;
+    problem_init(&p, &random, m, n, k, kind);
+    float *w = GUARDED(float, n *k, GUARD_AFTER);
+    random_fill(&random, w, n * k, kind == INPUT_DENORMAL ? INPUT_RANDOM : kind);
+    struct packed packed;
+    pack_f32_weights(&packed, table, w, p.bias, n, k);
+    const struct kern_rows x = {.f32 = p.x, .stride = p.x_stride};
+    struct kern_gemm job = whole_job(&p, &x, &packed.weights);
+
+    table->gemm[KERN_F32](&job);
+    check_f32_values(&p, w);
+    float *plain = copy_output(&p);
+    if (kind == INPUT_RANDOM && table->level != KERN_OPENBLAS)
+        check_parts(table, &p, &job, plain);
+    job.epilogue = KERN_GELU;
+    table->gemm[KERN_F32](&job);
+    check_gelu(&p, plain);
+
+    free(plain);
+    guard_free(w);
+    packed_free(&packed);
+    problem_free(&p);
+}
+
+START_TEST(f32_is_within_its_bound)
+{
+    struct kern_table table;
+    if (!level_table(&table, _i))
+        return;
+    for (long m = 0; m < COUNT(rows_list); m++)
+        for (long n = 0; n < COUNT(columns_list); n++)
+            for (long k = 0; k < COUNT(depth_list); k++)
+                check_f32(&table, rows_list[m], columns_list[n], depth_list[k], INPUT_RANDOM);
+    for (int kind = INPUT_RANDOM; kind < INPUT_KINDS; kind++) {
+        check_f32(&table, 13, 40, 67, (enum input)kind);
+        check_f32(&table, 1, 40, 67, (enum input)kind);
+    }
+}
+END_TEST
+
+/* Long enough for blocks of depth, chunks of rows and groups of panels. */
+START_TEST(f32_large_is_within_its_bound)
+{
+    struct kern_table table;
+    if (!level_table(&table, _i))
+        return;
+    check_f32(&table, 67, 96, 3072, INPUT_RANDOM);
+    check_f32(&table, 257, 51, 1031, INPUT_RANDOM);
+    check_f32(&table, 2, 771, 768, INPUT_RANDOM);
+}
+END_TEST
+
+static void check_int8(const struct kern_table *table, long m, long n, long k, enum input kind)
+{
+    struct random random = {(uint64_t)(m * 1000033 + n * 1013 + k)};
+    struct problem p;
+    problem_init(&p, &random, m, n, k, kind);
+    struct kern_table specification;
+    kern_table_init(&specification, KERN_SCALAR);
+    specification.q8_max = table->q8_max;
+    struct kern_rows x = {.f32 = p.x, .stride = p.x_stride, .q8_stride = q8_stride(k)};
+    x.q8 = GUARDED(uint8_t, (m - 1) * x.q8_stride + round_up(k, KERN_Q8_ALIGN), GUARD_AFTER);
+    x.scale = GUARDED(float, m, GUARD_AFTER);
+    x.zero = GUARDED(int32_t, m, GUARD_AFTER);
+    specification.quantise(&specification, &x, k, 0, m);
+    int8_t *w = GUARDED(int8_t, n * k, GUARD_AFTER);
+    float *scale = GUARDED(float, n, GUARD_AFTER);
+    random_fill_s8(&random, w, n * k);
+    random_fill(&random, scale, n, INPUT_RANDOM);
+    if (kind == INPUT_EXTREME) { /* the largest sums there are */
+        for (long i = 0; i < (m - 1) * x.q8_stride + k; i++)
+            x.q8[i] = (uint8_t)table->q8_max;
+        for (long i = 0; i < n * k; i++)
+            w[i] = i / k % 3 == 0 ? 127 : i / k % 3 == 1 ? -127 : i % 2 == 0 ? 127 : -127;
+    }
+    struct packed packed;
+    pack_int8_weights(&packed, table, w, scale, p.bias, n, k);
+    struct kern_gemm job = whole_job(&p, &x, &packed.weights);
+
+    specification.gemm[KERN_INT8](&job);
+    float *expected = copy_output(&p);
+    check_parts(table, &p, &job, expected);
+    table->gemm[KERN_INT8](&job);
+    float *plain = copy_output(&p);
+    ck_assert_mem_eq(plain, expected, (size_t)(m * round_up(n, KERN_PANEL)) * sizeof(float));
+    job.epilogue = KERN_GELU;
+    table->gemm[KERN_INT8](&job);
+    check_gelu(&p, plain);
+
+    free(plain);
+    free(expected);
+    guard_free(w);
+    guard_free(scale);
+    guard_free(x.q8);
+    guard_free(x.scale);
+    guard_free(x.zero);
+    packed_free(&packed);
+    problem_free(&p);
+}
+
+START_TEST(int8_is_exact)
+{
+    struct kern_table table;
+    if (!level_table(&table, _i))
+        return;
+    for (long m = 0; m < COUNT(rows_list); m++)
+        for (long n = 0; n < COUNT(columns_list); n++)
+            for (long k = 0; k < COUNT(depth_list); k++)
+                check_int8(&table, rows_list[m], columns_list[n], depth_list[k], INPUT_RANDOM);
+    for (int kind = INPUT_RANDOM; kind < INPUT_KINDS; kind++) {
+        check_int8(&table, 13, 40, 67, (enum input)kind);
+        check_int8(&table, 3, 40, 4096, (enum input)kind);
+    }
+}
+END_TEST
+
+START_TEST(int8_large_is_exact)
+{
+    struct kern_table table;
+    if (!level_table(&table, _i))
+        return;
+    check_int8(&table, 67, 96, 3072, INPUT_RANDOM);
+    check_int8(&table, 257, 51, 1031, INPUT_RANDOM);
+    check_int8(&table, 2, 771, 768, INPUT_EXTREME);
+}
+END_TEST
+
+/* The specification itself: the integer part by its definition, in 64 bits, on both ranges of
+ * activations. */
+START_TEST(int8_specification)
+{
+    enum { N = 3, K = 70 };
+    struct kern_table table;
+    kern_table_init(&table, KERN_SCALAR);
+    struct random random = {7};
+    float x[K];
+    uint8_t q8[128];
+    float x_scale = 0;
+    int32_t zero = 0;
+    int8_t w[N * K];
+    const float scale[N] = {0.25f, 1.0f, -3.0f};
+    const float bias[N] = {1.0f, 0.0f, -2.0f};
+    random_fill(&random, x, K, INPUT_RANDOM);
+    random_fill_s8(&random, w, N * K);
+    table.q8_max = _i ? 127 : 255;
+    struct kern_rows rows = {
+        .f32 = x, .stride = K, .q8 = q8, .q8_stride = 128, .scale = &x_scale, .zero = &zero};
+    table.quantise(&table, &rows, K, 0, 1);
+    struct packed packed;
+    pack_int8_weights(&packed, &table, w, scale, bias, N, K);
+    float y[KERN_PANEL];
+    const struct kern_gemm job = {
+        .x = &rows, .w = &packed.weights, .y = y, .y_stride = KERN_PANEL, .m1 = 1, .p1 = 1};
+    table.gemm[KERN_INT8](&job);
+    for (int j = 0; j < N; j++) {
+        int64_t sum = 0;
+        double real = bias[j];
+        for (int i = 0; i < K; i++) {
+            sum += ((int64_t)q8[i] - zero) * w[j * K + i];
+            real += (double)x[i] * w[j * K + i] * (double)scale[j];
+        }
+        ck_assert_float_eq(y[j], fmaf((float)sum * x_scale, scale[j], bias[j]));
+        /* half a step of quantisation at each of K terms */
+        ck_assert_double_le(fabs(y[j] - real),
+                            0.51 * K * 127 * (double)x_scale * fabs((double)scale[j]));
+    }
+    packed_free(&packed);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    add_level_test(tests, f32_is_within_its_bound);
+    add_level_test(tests, f32_large_is_within_its_bound);
+    add_level_test(tests, int8_is_exact);
+    add_level_test(tests, int8_large_is_exact);
+    tcase_add_loop_test(tests, int8_specification, 0, 2);
+}
+
+int main(void)
+{
+    return run_kernel_tests("gemm", add);
+}
