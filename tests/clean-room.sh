@@ -90,12 +90,12 @@ mount -t proc proc "$room/proc"
 mount --rbind /dev "$room/dev"
 mount --bind -o ro /sys "$room/sys"
 
-git -c safe.directory="$source" -C "$source" bundle create -q "$room/root/distild.bundle" HEAD
-inside git clone -q /root/distild.bundle /root/distild
-inside git -C /root/distild log -1 --format='clone of %h %s'
+git -c safe.directory="$source" -C "$source" bundle create -q "$room/srv/distild.bundle" HEAD
+inside git clone -q /srv/distild.bundle /srv/distild
+inside git -C /srv/distild log -1 --format='clone of %h %s'
 for command in "$@"; do
     echo "==== $command"
     from=$SECONDS
-    inside bash -c "cd /root/distild && exec $command" </dev/null
+    inside bash -c "cd /srv/distild && exec $command" </dev/null
     echo "==== $command: ok, $((SECONDS - from)) s"
 done
