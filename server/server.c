@@ -61,7 +61,7 @@ static distil_status check_options(const struct server_options *o, distil_error 
         {"http-threads", o->http_threads, 0, 256},
         {"max-queue", o->max_queue, 1, 10000000},
         {"max-batch-tokens", o->max_batch_tokens, 1, 1000000},
-        {"max-client-batch-size", o->max_client_batch, 1, 100000},
+        {"max-client-batch", o->max_client_batch, 1, 100000},
         {"max-body", (long long)(o->max_body > INT64_MAX ? INT64_MAX : o->max_body), 1, 1 << 30},
         {"max-connections", o->max_connections, 0, 1000000},
         {"idle-timeout", o->idle_timeout_seconds, 1, 86400},
