@@ -4,10 +4,12 @@
  *   distil_session *session;
  *   distil_error error;
  *   distil_prediction prediction;
- *   if (distil_model_open(NULL, NULL, &model, &error) || distil_session_create(model, 0, &session,
- * &error)) return fprintf(stderr, "%s\n", error.message), 1; const char *text = "a charming and
- * often affecting journey"; if (distil_predict(session, &text, 1, &prediction, &error) ==
- * DISTIL_OK) printf("%s %.4f\n", distil_label(model, prediction.label), prediction.score);
+ *   const char *text = "a charming and often affecting journey";
+ *   if (distil_model_open(NULL, NULL, &model, &error) ||
+ *       distil_session_create(model, 0, &session, &error))
+ *       return fprintf(stderr, "%s\n", error.message), 1;
+ *   if (distil_predict(session, &text, 1, &prediction, &error) == DISTIL_OK)
+ *       printf("%s %.4f\n", distil_label(model, prediction.label), prediction.score);
  *   distil_session_free(session);
  *   distil_model_free(model);
  *
@@ -31,10 +33,10 @@ typedef struct distil_model distil_model;
 typedef struct distil_session distil_session;
 
 typedef struct {
-    const char
-        *precision;  /* "fp32" or "int8"; NULL: the fastest within int8's accuracy on this CPU */
-    const char *cpu; /* "scalar", "openblas", "avx2", "avx512", "vnni"; NULL: DISTILD_CPU, else the
-                        best this CPU has */
+    /* "fp32" or "int8"; NULL: the fastest within int8's accuracy on this CPU. */
+    const char *precision;
+    /* "scalar", "openblas", "avx2", "avx512" or "vnni"; NULL: DISTILD_CPU, else the best there is. */
+    const char *cpu;
 } distil_options;
 
 typedef enum {

@@ -37,7 +37,7 @@ enum kern_level {
 
 /* How the weights of a product are held and its arithmetic done. */
 enum kern_scheme {
-    KERN_F32,  /* float weights, float arithmetic */
+    KERN_F32, /* float weights, float arithmetic */
     KERN_INT8, /* s8 weights with a scale per column, u8 activations with a scale and zero point per row */
     KERN_SCHEMES
 };
@@ -54,8 +54,9 @@ struct kern_rows {
     float *f32;
     long stride; /* floats from one row of f32 to the next */
     uint8_t *q8; /* in the level's own order: written by quantise or add_norm, read by gemm */
-    long q8_stride; /* bytes of one row of q8: columns rounded up to KERN_Q8_ALIGN, and never a multiple of 4096 */
-    float *scale; /* (rows) */
+    /* Bytes of one row of q8: columns rounded up to KERN_Q8_ALIGN, and never a multiple of 4096. */
+    long q8_stride;
+    float *scale;  /* (rows) */
     int32_t *zero; /* (rows), 0..kern_table.q8_max */
 };
 
@@ -64,9 +65,11 @@ struct kern_rows {
 struct kern_weights {
     enum kern_scheme scheme;
     long n, k;
-    const void *panels; /* F32: (n/16, k, 16) float, or as kern_table.pack_f32 says; INT8: (n/16, k/4, 16, 4) s8, k padded to 64 */
-    const float *bias; /* (padded n) */
-    const float *scale; /* (padded n), INT8 only */
+    /* F32: (n/16, k, 16) float, or as kern_table.pack_f32 says; INT8: (n/16, k/4, 16, 4) s8 with k
+     * padded to 64. */
+    const void *panels;
+    const float *bias;         /* (padded n) */
+    const float *scale;        /* (padded n), INT8 only */
     const int32_t *column_sum; /* (padded n), INT8 only: sum over k of the s8 weights */
 };
 
@@ -111,15 +114,16 @@ struct kern_norm {
 struct kern_table {
     enum kern_level level;
     const char *name; /* of the level, as DISTILD_CPU spells it */
-    int q8_max;       /* largest quantised activation: 255, or 127 where 16-bit sums would saturate */
-    int panel_group;  /* panels that gemm likes to be given at a time: split work at multiples of it */
+    int q8_max; /* largest quantised activation: 255, or 127 where 16-bit sums would saturate */
+    int panel_group; /* panels that gemm likes at a time: split work at multiples of it */
 
     void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
 
     /* Quantises rows m0..m1, `width` columns each, of rows->f32 into rows->q8, scale and zero:
      *   lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / q8_max (1 where that is 0, denormal or not finite),
      *   zero = rint(-lo / scale), q = clamp(rint(x * (1 / scale)) + zero, 0, q8_max); the padding is 0. */
-    void (*quantise)(const struct kern_table *table, struct kern_rows *rows, long width, long m0, long m1);
+    void (*quantise)(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
+                     long m1);
     void (*add_norm)(const struct kern_table *table, const struct kern_norm *job);
     void (*attention)(const struct kern_attention *job);
     size_t (*attention_scratch)(long tokens, long dim);
@@ -128,7 +132,8 @@ struct kern_table {
     /* Packing. `rows` are 16 pointers to k weights each, one an output column, NULL for a column of padding. */
     size_t (*panel_bytes[KERN_SCHEMES])(long k); /* of one packed panel */
     void (*pack_f32)(void *panel, const float *const rows[KERN_PANEL], long k);
-    void (*pack_s8)(void *panel, int32_t column_sum[KERN_PANEL], const int8_t *const rows[KERN_PANEL], long k);
+    void (*pack_s8)(void *panel, int32_t column_sum[KERN_PANEL],
+                    const int8_t *const rows[KERN_PANEL], long k);
     /* q = rint(w / scale), scale = max |w| / 127; returns scale, and 0 for a row of zeros. */
     float (*quantise_weights)(int8_t *q, const float *w, long k);
     void (*f16_to_f32)(float *out, const uint16_t *in, long n);

@@ -90,15 +90,16 @@ struct weights_tokenizer {
 
 struct weights_model {
     char *path;
-    char digest[65]; /* SHA-256 in lower-case hex of what the model file holds; empty for a HuggingFace directory */
+    /* SHA-256 in lower-case hex of what the model file holds; empty for a HuggingFace directory. */
+    char digest[65];
     struct weights_config config;
     struct weights_tokenizer tokenizer;
     struct weights_tensor word;       /* (vocab, hidden) */
     struct weights_tensor position;   /* (window, hidden); BERT's token type 0 is folded in */
-    struct weights_tensor token_type; /* (1, hidden) F32: type 1 less type 0; absent for DistilBERT */
+    struct weights_tensor token_type; /* (1, hidden) F32: type 1 less type 0, BERT only */
     struct weights_norm embedding_norm;
-    struct weights_layer *layers; /* (config.layers) */
-    struct weights_linear head_dense; /* (hidden, hidden): pre_classifier or pooler.dense; absent without one */
+    struct weights_layer *layers;     /* (config.layers) */
+    struct weights_linear head_dense; /* (hidden, hidden): pre_classifier or pooler.dense, if any */
     struct weights_linear head;       /* (labels, hidden); absent for WEIGHTS_TASK_NONE */
     struct weights_private *private_; /* mappings and owned buffers */
 };
@@ -113,8 +114,9 @@ typedef void weights_progress(void *context, size_t done, size_t total);
 
 /* Writes a model file: matrices as dtype (F32, F16 or I8 with a scale per row), vectors as F32. Atomic: a temporary name
  * beside path, fsync, rename. */
-distil_status weights_write(const struct weights_model *model, const char *path, enum weights_dtype dtype,
-                            weights_progress *progress, void *context, distil_error *error);
+distil_status weights_write(const struct weights_model *model, const char *path,
+                            enum weights_dtype dtype, weights_progress *progress, void *context,
+                            distil_error *error);
 
 /* Reads the whole file and compares its digest with the one that it states; DISTIL_FORMAT where they differ. */
 distil_status weights_verify(const struct weights_model *model, distil_error *error);
@@ -128,8 +130,8 @@ struct weights_entry {
     size_t bytes;
 };
 /* Calls visit for every tensor of the source in file order. */
-void weights_each(const struct weights_model *model, void (*visit)(void *context, const struct weights_entry *entry),
-                  void *context);
+void weights_each(const struct weights_model *model,
+                  void (*visit)(void *context, const struct weights_entry *entry), void *context);
 
 const char *weights_dtype_name(enum weights_dtype dtype); /* "fp32", "fp16", "bf16", "int8" */
 
