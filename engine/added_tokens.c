@@ -9,15 +9,18 @@ distil_status engine_added_create(struct engine_added_tokens *added, int most, d
     *added = (struct engine_added_tokens){.first_byte = -1};
     if (most == 0)
         return DISTIL_OK;
-    distil_status status = engine_vocabulary_create(&added->patterns, (size_t)most,
-                                                    (size_t)most * ENGINE_ADDED_MAX, error);
-    if (status)
-        return status;
+    added->text = calloc((size_t)most * ENGINE_ADDED_MAX + ENGINE_PIECE_SLACK, 1);
     added->tokens = calloc((size_t)most, sizeof *added->tokens);
-    if (!added->tokens) {
+    if (!added->text || !added->tokens) {
         engine_added_free(added);
         return distil_fail(error, DISTIL_NO_MEMORY, "tokenizer: out of memory for %d added tokens",
                            most);
+    }
+    distil_status status =
+        engine_vocabulary_create(&added->patterns, (size_t)most, added->text, error);
+    if (status) {
+        engine_added_free(added);
+        return status;
     }
     return DISTIL_OK;
 }
@@ -28,6 +31,7 @@ void engine_added_free(struct engine_added_tokens *added)
         return;
     engine_vocabulary_free(&added->patterns);
     free(added->tokens);
+    free(added->text);
     *added = (struct engine_added_tokens){.first_byte = -1};
 }
 
@@ -53,7 +57,8 @@ distil_status engine_added_add(struct engine_added_tokens *added,
             error, DISTIL_FORMAT,
             "tokenizer: the added token with id %d has %zu bytes once normalised, expected 1 to %d",
             token->id, length, ENGINE_ADDED_MAX);
-    switch (engine_vocabulary_add(&added->patterns, ENGINE_PIECE_START, pattern, length,
+    memcpy(added->text + added->text_used, pattern, length);
+    switch (engine_vocabulary_add(&added->patterns, ENGINE_PIECE_START, added->text_used, length,
                                   added->count)) {
     case ENGINE_ADDED:
         break;
@@ -65,6 +70,7 @@ distil_status engine_added_add(struct engine_added_tokens *added,
         return distil_fail(error, DISTIL_UNSUPPORTED,
                            "tokenizer: too many added tokens collide, at id %d", token->id);
     }
+    added->text_used += length;
     int first = (uint8_t)pattern[0];
     added->first_byte = added->count == 0 || added->first_byte == first ? first : -1;
     note_length(added, (uint16_t)length);

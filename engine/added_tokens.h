@@ -18,6 +18,8 @@ struct engine_added_token {
 };
 
 struct engine_added_tokens {
+    char *text; /* the patterns, one after the other */
+    size_t text_used;
     struct engine_vocabulary patterns; /* to indices of tokens */
     struct engine_added_token *tokens; /* (count) */
     int count;

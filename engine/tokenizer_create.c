@@ -8,6 +8,8 @@
 /* The work for a word grows with the square of this; every published vocabulary has 100. */
 #define WORD_CHARACTERS_MAX 1000
 #define PREFIX_MAX 64
+/* In a tokenizer's string, while that is being filled: an added token that no word yields. */
+#define OUTSIDE (UINT32_MAX - 1)
 
 /* A token in an error message: the start of it, without control characters. */
 struct shown {
@@ -107,12 +109,12 @@ static distil_status check_spec(const struct weights_tokenizer *spec, distil_err
 }
 
 static distil_status add_piece(struct engine_tokenizer *tokenizer, enum engine_piece piece,
-                               const char *bytes, size_t length, int id, distil_error *error)
+                               size_t start, size_t length, int id, distil_error *error)
 {
     /* Longer than any word that is looked up. */
     if (length > ENGINE_UTF8_MAX * (size_t)tokenizer->max_word_characters)
         return DISTIL_OK;
-    switch (engine_vocabulary_add(&tokenizer->vocabulary, piece, bytes, length, id)) {
+    switch (engine_vocabulary_add(&tokenizer->vocabulary, piece, start, length, id)) {
     case ENGINE_ADDED:
         return DISTIL_OK;
     case ENGINE_DUPLICATE:
@@ -125,44 +127,65 @@ static distil_status add_piece(struct engine_tokenizer *tokenizer, enum engine_p
     }
 }
 
-/* Copies the tokens and files each one as what may start a word, what may continue one, or both. */
+/* Files a token as what may start a word, what may continue one, or both. */
+static distil_status add_token(struct engine_tokenizer *tokenizer, int id, size_t length,
+                               size_t prefix, bool prefix_in_words, distil_error *error)
+{
+    size_t start = tokenizer->string[id];
+    const char *token = tokenizer->strings + start;
+    bool continues = length > prefix && memcmp(token, tokenizer->strings, prefix) == 0;
+    distil_status status = DISTIL_OK;
+    if (continues)
+        status =
+            add_piece(tokenizer, ENGINE_PIECE_CONTINUE, start + prefix, length - prefix, id, error);
+    if (!status && (!continues || prefix_in_words))
+        status = add_piece(tokenizer, ENGINE_PIECE_START, start, length, id, error);
+    return status;
+}
+
+/* Words with punctuation in them do not come up, so that "##ing" cannot be one. */
+static bool may_be_in_words(const char *prefix)
+{
+    for (; *prefix; prefix++)
+        if ((uint8_t)*prefix < 0x80 && engine_unicode_punctuation((uint8_t)*prefix))
+            return false;
+    return true;
+}
+
+/* Copies the tokens and files them. strings opens with the prefix. */
 static distil_status add_tokens(struct engine_tokenizer *tokenizer,
                                 const struct weights_tokenizer *spec, distil_error *error)
 {
-    size_t used = 0, prefix = strlen(spec->prefix);
-    /* Words with punctuation in them do not come up, so that "##ing" cannot be one. */
-    bool prefix_in_words = true;
-    for (size_t i = 0; i < prefix; i++)
-        prefix_in_words &= (uint8_t)spec->prefix[i] >= 0x80 ||
-                           !engine_unicode_punctuation((uint8_t)spec->prefix[i]);
+    size_t prefix = strlen(spec->prefix), used = prefix + 1;
+    bool prefix_in_words = may_be_in_words(spec->prefix);
     int empty = -1;
+    memcpy(tokenizer->strings, spec->prefix, used);
+    for (int i = 0; i < spec->added_count; i++)
+        if (spec->added[i].outside)
+            tokenizer->string[spec->added[i].id] = OUTSIDE;
     for (int id = 0; id < spec->count; id++) {
         const char *token = spec->tokens[id];
-        tokenizer->string[id] = UINT32_MAX;
+        bool outside = tokenizer->string[id] == OUTSIDE;
+        tokenizer->string[id] = token ? (uint32_t)used : UINT32_MAX;
         if (!token)
             continue;
         size_t length = strlen(token);
-        tokenizer->string[id] = (uint32_t)used;
         memcpy(tokenizer->strings + used, token, length + 1);
         used += length + 1;
         if (!engine_utf8_valid((const uint8_t *)token, length))
             return distil_fail(error, DISTIL_FORMAT,
                                "tokenizer: token %d of the vocabulary is not UTF-8", id);
+        if (outside)
+            continue;
+        if (length == 0 && empty >= 0)
+            return distil_fail(error, DISTIL_FORMAT,
+                               "tokenizer: tokens %d and %d of the vocabulary are empty", empty,
+                               id);
         if (length == 0) {
-            if (empty >= 0)
-                return distil_fail(error, DISTIL_FORMAT,
-                                   "tokenizer: tokens %d and %d of the vocabulary are empty", empty,
-                                   id);
             empty = id;
             continue;
         }
-        bool continues = length > prefix && memcmp(token, spec->prefix, prefix) == 0;
-        distil_status status = DISTIL_OK;
-        if (continues)
-            status = add_piece(tokenizer, ENGINE_PIECE_CONTINUE, token + prefix, length - prefix,
-                               id, error);
-        if (!status && (!continues || prefix_in_words))
-            status = add_piece(tokenizer, ENGINE_PIECE_START, token, length, id, error);
+        distil_status status = add_token(tokenizer, id, length, prefix, prefix_in_words, error);
         if (status)
             return status;
     }
@@ -172,20 +195,25 @@ static distil_status add_tokens(struct engine_tokenizer *tokenizer,
 static distil_status create_vocabulary(struct engine_tokenizer *tokenizer,
                                        const struct weights_tokenizer *spec, distil_error *error)
 {
-    size_t bytes = 0, copies = strcmp(spec->prefix, "##") == 0 ? 1 : 2;
+    size_t bytes = strlen(spec->prefix) + 1, keys = (size_t)spec->count;
     for (int id = 0; id < spec->count; id++)
         bytes += spec->tokens[id] ? strlen(spec->tokens[id]) + 1 : 0;
-    if (bytes > UINT32_MAX / 4)
+    if (bytes > UINT32_MAX / 2 || keys > UINT32_MAX / 64)
         return distil_fail(error, DISTIL_UNSUPPORTED,
-                           "tokenizer: a vocabulary of %zu bytes is too large", bytes);
-    tokenizer->strings = malloc(bytes + 1);
-    tokenizer->string = malloc((size_t)spec->count * sizeof *tokenizer->string);
+                           "tokenizer: a vocabulary of %zu tokens in %zu bytes is too large", keys,
+                           bytes);
+    tokenizer->strings = malloc(bytes + ENGINE_PIECE_SLACK);
+    tokenizer->string = calloc(keys, sizeof *tokenizer->string);
     if (!tokenizer->strings || !tokenizer->string)
         return distil_fail(error, DISTIL_NO_MEMORY, "tokenizer: out of memory for %d tokens",
                            spec->count);
+    memset(tokenizer->strings + bytes, 0, ENGINE_PIECE_SLACK);
     tokenizer->count = spec->count;
-    distil_status status = engine_vocabulary_create(
-        &tokenizer->vocabulary, copies * (size_t)spec->count, copies * bytes, error);
+    /* A token that may both start and continue a word has two keys. */
+    if (may_be_in_words(spec->prefix))
+        keys *= 2;
+    distil_status status =
+        engine_vocabulary_create(&tokenizer->vocabulary, keys, tokenizer->strings, error);
     if (status)
         return status;
     status = add_tokens(tokenizer, spec, error);

@@ -242,9 +242,13 @@ size_t engine_utf8_count(const uint8_t *bytes, size_t length)
 bool engine_utf8_valid(const uint8_t *bytes, size_t length)
 {
     for (size_t i = 0; i < length;) {
-        if (bytes[i] < 0x80) {
-            i++;
-            continue;
+        uint64_t ahead;
+        if (length - i >= sizeof ahead) {
+            memcpy(&ahead, bytes + i, sizeof ahead);
+            if (!(ahead & UINT64_C(0x8080808080808080))) {
+                i += sizeof ahead;
+                continue;
+            }
         }
         uint32_t cp;
         size_t size = engine_utf8_decode(bytes + i, length - i, &cp);

@@ -28,22 +28,22 @@ struct engine_vocabulary {
     struct engine_slot *slots; /* (mask + 1), a power of two, open addressing */
     uint64_t mask;
     size_t limit, used;
-    char *text;    /* every key, zero-padded to 8 bytes */
-    uint32_t *key; /* (mask + 1): where the key of a slot starts in text */
-    size_t text_size, text_used;
+    const char
+        *text; /* of the owner: holds every key, ENGINE_PIECE_SLACK readable bytes after the last */
+    uint32_t *key;            /* (mask + 1): where the key of a slot starts in text */
     uint16_t longest[2][256]; /* bytes of the longest key by piece and first byte */
 };
 
-/* Makes room for count keys of bytes bytes in all. */
+/* Makes room for count keys, which are all to be parts of text. */
 distil_status engine_vocabulary_create(struct engine_vocabulary *vocabulary, size_t count,
-                                       size_t bytes, distil_error *error);
+                                       const char *text, distil_error *error);
 void engine_vocabulary_free(struct engine_vocabulary *vocabulary);
 
 enum engine_added { ENGINE_ADDED, ENGINE_DUPLICATE, ENGINE_CROWDED };
-/* Adds bytes (1 to ENGINE_PIECE_MAX, no slack needed). DUPLICATE: the key is there already.
- * CROWDED: too many keys collide. */
+/* Adds the key text[start, start + length), 1 to ENGINE_PIECE_MAX bytes. DUPLICATE: it is there
+ * already. CROWDED: too many keys collide. */
 enum engine_added engine_vocabulary_add(struct engine_vocabulary *vocabulary,
-                                        enum engine_piece piece, const char *bytes, size_t length,
+                                        enum engine_piece piece, size_t start, size_t length,
                                         int32_t id);
 
 static inline uint64_t engine_load64(const void *bytes)
@@ -73,6 +73,14 @@ static inline uint64_t engine_hash_step(uint64_t hash, uint64_t word)
     return hash ^ (hash >> 32);
 }
 
+static inline uint64_t engine_hash(uint32_t shape, uint64_t head, const char *bytes, size_t length)
+{
+    uint64_t hash = engine_hash_step(shape, head);
+    for (size_t i = 8; i < length; i += 8)
+        hash = engine_hash_step(hash, engine_load_head(bytes + i, length - i));
+    return hash;
+}
+
 /* -1 where there is none. length >= 1; ENGINE_PIECE_SLACK bytes after the key must be readable. */
 static inline int32_t engine_vocabulary_find(const struct engine_vocabulary *vocabulary,
                                              enum engine_piece piece, const char *bytes,
@@ -80,9 +88,7 @@ static inline int32_t engine_vocabulary_find(const struct engine_vocabulary *voc
 {
     uint32_t shape = (uint32_t)length << 1 | piece;
     uint64_t head = engine_load_head(bytes, length);
-    uint64_t hash = engine_hash_step(shape, head);
-    for (size_t i = 8; i < length; i += 8)
-        hash = engine_hash_step(hash, engine_load_head(bytes + i, length - i));
+    uint64_t hash = engine_hash(shape, head, bytes, length);
     for (uint64_t at = hash & vocabulary->mask;; at = (at + 1) & vocabulary->mask) {
         const struct engine_slot *slot = &vocabulary->slots[at];
         if (slot->head == head && slot->shape == shape &&

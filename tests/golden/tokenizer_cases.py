@@ -46,7 +46,7 @@ def read_vocabulary(path):
 
 def added(content, **flags):
     token = {"content": content, "special": False, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": False}
+             "normalized": False, "outside": False}
     token.update(flags)
     return token
 
@@ -66,12 +66,14 @@ class Setting:
     def reference(self, vocabulary):
         from tokenizers import Tokenizer
         ids = {t: i for i, t in enumerate(vocabulary)}
+        outside = {t["content"] for t in self.added if t["outside"]}
         template = lambda *names: [
             {"Sequence": {"id": n, "type_id": int(n == "B")}} if n in "AB"
             else {"SpecialToken": {"id": n, "type_id": int(i > 3)}} for i, n in enumerate(names)]
         return Tokenizer.from_str(json.dumps({
             "version": "1.0", "truncation": None, "padding": None,
-            "added_tokens": [dict(t, id=ids[t["content"]]) for t in sorted(self.added, key=lambda t: ids[t["content"]])],
+            "added_tokens": [{k: v for k, v in dict(t, id=ids[t["content"]]).items() if k != "outside"}
+                             for t in sorted(self.added, key=lambda t: ids[t["content"]])],
             "normalizer": {"type": "BertNormalizer", "clean_text": self.clean, "handle_chinese_chars": self.chinese,
                            "strip_accents": self.strip, "lowercase": self.lowercase},
             "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -81,7 +83,8 @@ class Setting:
                 "special_tokens": {t: {"id": t, "ids": [ids[t]], "tokens": [t]} for t in ("[CLS]", "[SEP]")}},
             "decoder": None,
             "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": self.prefix,
-                      "max_input_chars_per_word": self.longest, "vocab": ids}}))
+                      "max_input_chars_per_word": self.longest,
+                      "vocab": {t: i for t, i in ids.items() if t not in outside}}}))
 
     def pack(self, vocabulary):
         """The specification as tokenize_driver reads it."""
@@ -94,7 +97,7 @@ class Setting:
         parts.append(struct.pack("=i", len(self.added)))
         for t in self.added:
             flags = (t["single_word"] | t["lstrip"] << 1 | t["rstrip"] << 2 | t["normalized"] << 3
-                     | t["special"] << 4)
+                     | t["special"] << 4 | t["outside"] << 5)
             parts.append(struct.pack("=2i", ids[t["content"]], flags) + string(t["content"]))
         return b"".join(parts)
 
@@ -127,10 +130,10 @@ def small_settings():
         Setting("small", longest=10, tokens=SPECIAL + pieces),
         Setting("no-prefix", prefix="", longest=7, lowercase=False, tokens=SPECIAL + list(dict.fromkeys(letters)) + ["ab", "bc"]),
         Setting("letter-prefix", prefix="x", longest=1000, tokens=SPECIAL + list(dict.fromkeys(letters)) + ["xa", "xb", "xé", "xxa"]),
-        Setting("odd-added", clean=False, tokens=SPECIAL + pieces + odd, extra=[
+        Setting("odd-added", clean=False, tokens=SPECIAL + pieces + odd + ["outer"], extra=[
             added("  ", rstrip=True), added(" cat", single_word=True), added("\u3000x", lstrip=True, rstrip=True),
             added("dög", normalized=True, single_word=True), added("É", lstrip=True), added("CAFÉ", normalized=True, rstrip=True),
-            added("_new_", single_word=True), added("\u0301a", normalized=False)]),
+            added("_new_", single_word=True), added("outer", single_word=True, outside=True), added("\u0301a", normalized=False)]),
         Setting("odd-added-cased", lowercase=False, tokens=SPECIAL + pieces + odd, extra=[
             added("dög", normalized=True, rstrip=True), added("É", normalized=True, lstrip=True), added(" cat", normalized=True)]),
     ]
@@ -269,7 +272,7 @@ class Texts:
     def special(self):
         parts = SPECIAL + ["[sep]", "[UN", "K]", "[[SEP]]", "[unused1]", "[unused2]", "[unused3]", "[unused4]",
                            "[unused5]", "[unused6]", "cat", "catalogue", "Cat", "dog", "DOG", "dög", "café", "cafe\u0301",
-                           "CAFE", "##ing", "##ING", "中", "the", "new", "new_", "##s", "é", "e\u0301", "_", "1", "dög", "É", "CAFÉ", "_new_", " cat", "   ", "\u3000x", "\u0301a"]
+                           "CAFE", "##ing", "##ING", "中", "the", "new", "new_", "##s", "é", "e\u0301", "_", "1", "dög", "É", "CAFÉ", "_new_", "outer", " cat", "   ", "\u3000x", "\u0301a"]
         return "".join(self.pick([self.pick(parts), self.pick(parts), self.pick(self.words), " ", "  ", "\u3000",
                                   "\t", "\u0301", "\u302e"]) for _ in range(self.random.randint(1, 14)))
 
