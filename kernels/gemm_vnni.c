@@ -156,5 +156,6 @@ void kern_overlay_vnni(struct kern_table *table)
     table->level = KERN_VNNI;
     table->name = kern_level_name(KERN_VNNI);
     table->q8_max = 255;
+    table->panel_group = PANELS;
     table->gemm[KERN_INT8] = kern_gemm_int8_vnni;
 }
