@@ -167,7 +167,7 @@ static void print_table(const struct weights_model *model, const struct listing 
     }
     if (config->label_count > 0)
         fputs(config->label_count > 20 ? " ...\n" : "\n", stdout);
-    fprintf(stdout, "weights       %s, %.1f million parameters, %ld tensors of %.1f MB\n",
+    fprintf(stdout, "weights       %s, %.3g million parameters, %ld tensors of %.3g MB\n",
             weights_dtype_name(model->word.dtype), (double)sum->values / 1e6, sum->tensors,
             (double)sum->bytes / 1e6);
     fprintf(stdout, "tokenizer     WordPiece, %d tokens, %d added, %s, accents %s\n",

@@ -48,8 +48,8 @@ static bool is_choice(const char *choices, const char *word)
 {
     size_t length = strlen(word);
     for (const char *s = choices; s; s = strchr(s, '|') ? strchr(s, '|') + 1 : NULL) {
-        if (length && strncmp(s, word, length) == 0 && (s[length] == '|' || s[length] == '\0'))
-            return true;
+        if (strcspn(s, "|") == length && memcmp(s, word, length) == 0)
+            return length > 0;
     }
     return false;
 }
@@ -318,6 +318,9 @@ void tool_help(const struct tool_command *command, FILE *out)
               "wins over its "
               "variable. --option=no turns a yes-or-no option off.",
               0, 0, HELP_WIDTH);
-    fprintf(out, "\nExit status: 0 success, 1 failure, 2 wrong usage%s%s.\n",
-            command->exit_note ? ", " : "", command->exit_note ? command->exit_note : "");
+    char note[200];
+    snprintf(note, sizeof note, "Exit status: 0 success, 1 failure, 2 wrong usage%s%s.",
+             command->exit_note ? ", " : "", command->exit_note ? command->exit_note : "");
+    fputc('\n', out);
+    tool_wrap(out, note, 0, 0, HELP_WIDTH);
 }

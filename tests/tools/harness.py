@@ -1,0 +1,59 @@
+"""What the end-to-end tests of the program share: running it in a clean environment, and models to run it with."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+SOURCE = pathlib.Path(os.environ.get("DISTILD_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+BINARY = pathlib.Path(os.environ.get("DISTILD_BINARY_DIR", SOURCE / "build" / "release"))
+SHARED = pathlib.Path(os.environ.get("DISTILD_SHARED", SOURCE.parent / "shared"))
+PROGRAM = BINARY / "distild"
+TINY = SOURCE / "tests" / "golden" / "tiny"
+MODEL = TINY / "distilbert-single"
+TRAINED = SHARED / "models" / "sst2-minilm"
+COMMANDS = ["serve", "predict", "evaluate", "convert", "inspect", "tokenize", "bench", "health", "version"]
+
+
+def environment(**variables):
+    """The test's own environment without any setting for the program, and with these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DISTILD_")}
+    return {**kept, "LC_ALL": "C.UTF-8", **variables}
+
+
+def run(*arguments, input=b"", code=0, **variables):
+    """Runs the program; input is bytes or text. Fails unless it exits with `code`. Returns (stdout, stderr) as text."""
+    if isinstance(input, str):
+        input = input.encode("utf-8", "surrogatepass")
+    done = subprocess.run(
+        [str(PROGRAM), *map(str, arguments)], input=input, capture_output=True, env=environment(**variables), timeout=100
+    )
+    out, err = done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "replace")
+    if done.returncode != code:
+        raise AssertionError(f"{arguments}: exit status {done.returncode}, expected {code}\n{out[-2000:]}\n{err[-2000:]}")
+    return out, err
+
+
+def json_lines(text):
+    def refuse_twice(pairs):
+        if len({name for name, _ in pairs}) != len(pairs):
+            raise AssertionError(f"a field stands twice in {pairs}")
+        return dict(pairs)
+
+    assert text == "" or text.endswith("\n")
+    return [json.loads(line, object_pairs_hook=refuse_twice) for line in text.split("\n")[:-1]]
+
+
+def cases(name="distilbert-single"):
+    """Texts with transformers' answers, of a small random checkpoint; those that can stand in a line."""
+    every = json.loads((TINY / name / "cases.json").read_text(encoding="utf-8"))
+    return [case for case in every if case["pair"] is None and "\n" not in case["text"] and not case["text"].endswith("\r")]
+
+
+def main():
+    if not PROGRAM.exists():
+        print(f"{PROGRAM} has not been built", file=sys.stderr)
+        sys.exit(1)
+    unittest.main(verbosity=1)

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""`distild serve`, end to end: the real program on a free port, asked by a real HTTP client."""
+
+import concurrent.futures
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import MODEL, PROGRAM, cases, environment, main, run
+
+TOLERANCE = 1e-4
+CONNECTIONS = 32
+
+
+class Server:
+    """A running server; its standard error is kept in `log`."""
+
+    def __init__(self, *options, **variables):
+        command = [str(PROGRAM), "serve", "--port", "0", "--model", str(MODEL), "--precision", "fp32", *options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(**variables), text=True)
+        self.log = []
+        self.port = None
+        self.ready = threading.Event()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        if not self.ready.wait(60) or not self.port:
+            self.process.kill()
+            raise AssertionError("the server did not start: " + "".join(self.log))
+
+    def read(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+            found = re.search(r"distild listening on http://127\.0\.0\.1:(\d+)", line)
+            if found and not self.port:
+                self.port = int(found.group(1))
+                self.ready.set()
+        self.process.stderr.close()
+        self.ready.set()
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends the server as an operator would; returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self.reader.join(10)
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def ask(self, method, path, body=None, connection=None):
+        """Returns (status, headers, the JSON answered)."""
+        own = connection or self.connect()
+        content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        own.request(method, path, content, {"Content-Type": "application/json"} if content is not None else {})
+        response = own.getresponse()
+        answer = response.read()
+        if not connection:
+            own.close()
+        return response.status, response.headers, json.loads(answer)
+
+
+class Serve(unittest.TestCase):
+    def start(self, *options, **variables):
+        server = Server(*options, **variables)
+        self.addCleanup(lambda: server.process.poll() is None and server.stop(signal.SIGKILL))
+        return server
+
+    def check(self, case, answer):
+        for score, wanted in zip(answer["scores"].values(), case["scores"]):
+            self.assertAlmostEqual(score, wanted, delta=TOLERANCE, msg=case["text"])
+        self.assertEqual(answer["label"], max(answer["scores"], key=answer["scores"].get))
+        self.assertEqual(answer["text"], case["text"])
+
+    def test_parallel_connections_get_their_own_answers(self):
+        server = self.start()
+        texts = [case for case in cases() if case["text"].strip() and "\0" not in case["text"]]
+        self.assertGreater(len(texts), 3)
+
+        def client(number):
+            connection = server.connect()
+            for i in range(20):
+                case = texts[(number + i) % len(texts)]
+                status, _, answer = server.ask("POST", "/predict", {"text": case["text"]}, connection)
+                self.assertEqual(status, 200)
+                self.check(case, answer)
+            connection.close()
+            return 20
+
+        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
+            self.assertEqual(sum(pool.map(client, range(CONNECTIONS))), 20 * CONNECTIONS)
+        self.assertEqual(server.stop(), 0)
+
+    def test_health_command_sees_it_come_and_go(self):
+        server = self.start()
+        status, headers, answer = server.ask("GET", "/health")
+        self.assertEqual((status, answer), (200, {"status": "healthy", "model_loaded": True, "device": "cpu"}))
+        self.assertTrue(headers["Content-Type"].startswith("application/json"))
+        self.assertIn('"healthy"', run("health", "--port", server.port)[0])
+        run("health", "--url", f"http://localhost:{server.port}", DISTILD_PORT="1")
+        run("health", DISTILD_PORT=str(server.port))
+        self.assertEqual(server.stop(signal.SIGINT), 0)
+        run("health", "--port", server.port, code=1)
+
+    def test_errors_are_json_and_say_what(self):
+        server = self.start("--max-body", "2000")
+        for method, path, body, expected in (
+            ("GET", "/nowhere", None, 404), ("GET", "/predict", None, 405), ("POST", "/predict", b"{", 400),
+            ("POST", "/predict", {"text": ""}, 400), ("POST", "/predict", {"text": 7}, 400), ("POST", "/predict", {}, 400),
+            ("POST", "/predict", {"text": "x" * 3000}, 413),
+        ):
+            status, headers, answer = server.ask(method, path, body)
+            self.assertEqual(status, expected, (method, path, answer))
+            self.assertTrue(headers["Content-Type"].startswith("application/json"))
+            self.assertIn("error", answer)
+        status, _, answer = server.ask("POST", "/predict", {"text": "good " * 100})
+        self.assertEqual((status, answer["truncated"]), (200, True))
+        self.assertEqual(server.stop(), 0)
+
+    def test_drains_what_it_accepted(self):
+        server = self.start("--cpu", "scalar", "--threads", "1", "--max-client-batch", "1000", "--max-queue", "10000")
+        texts = [["the film was good and " + "long " * 50]] * 500
+        ends = []
+
+        def client():
+            status, _, answer = server.ask("POST", "/predict", {"inputs": texts, "truncate": True})
+            ends.append((time.monotonic(), status, len(answer)))
+
+        clients = [threading.Thread(target=client) for _ in range(8)]
+        for thread in clients:
+            thread.start()
+        time.sleep(0.1)
+        told = time.monotonic()
+        self.assertEqual(server.stop(), 0)
+        for thread in clients:
+            thread.join(60)
+        self.assertEqual([(status, count) for _, status, count in ends], [(200, 500)] * 8)
+        self.assertGreater(max(end for end, _, _ in ends), told, "nothing was left to drain")
+        with self.assertRaises(OSError):
+            server.ask("GET", "/health")
+
+    def test_refuses_to_start(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            err = run("serve", "--model", MODEL, "--port", taken.getsockname()[1], code=1)[1]
+            self.assertIn(str(taken.getsockname()[1]), err)
+        self.assertIn("no-such-model", run("serve", "--model", "no-such-model", "--port", "0", code=1)[1])
+        self.assertIn("192.0.2.1", run("serve", "--model", MODEL, "--host", "192.0.2.1", "--port", "0", code=1)[1])
+
+    def test_logs(self):
+        server = self.start("--log-level", "debug", DISTILD_LOG_JSON="yes")
+        self.assertEqual(server.ask("GET", "/health")[0], 200)
+        server.ask("POST", "/predict", {"text": "good"})
+        self.assertEqual(server.stop(), 0)
+        lines = [json.loads(line) for line in server.log if line.startswith("{")]
+        self.assertGreater(len(lines), 1)
+        self.assertTrue(any("/predict" in json.dumps(line) for line in lines), server.log)
+
+    def test_a_client_that_goes_away_does_not_end_it(self):
+        server = self.start()
+        raw = socket.create_connection(("127.0.0.1", server.port))
+        raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+                    b'{"text":"good"}')
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        raw.close()
+        self.assertEqual(server.ask("GET", "/health")[0], 200)
+        self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    main()
