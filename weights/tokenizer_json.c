@@ -171,13 +171,16 @@ static bool is_bert_template(const cJSON *processor, const char **cls, const cha
         at[n++] = item;
     for (const cJSON *item = pair->child; item; item = item->next)
         at[n++] = item;
-    *cls = special_piece(at[0], 0);
-    *sep = special_piece(at[2], 0);
+    const char *start = special_piece(at[0], 0), *end = special_piece(at[2], 0);
     const char *pair_cls = special_piece(at[3], 0), *first = special_piece(at[5], 0),
                *second = special_piece(at[7], 1);
-    return *cls && *sep && pair_cls && first && second && is_sequence(at[1], "A", 0) &&
-           is_sequence(at[4], "A", 0) && is_sequence(at[6], "B", 1) && !strcmp(*cls, pair_cls) &&
-           !strcmp(*sep, first) && !strcmp(*sep, second);
+    if (!start || !end || !pair_cls || !first || !second || !is_sequence(at[1], "A", 0) ||
+        !is_sequence(at[4], "A", 0) || !is_sequence(at[6], "B", 1) || strcmp(start, pair_cls) ||
+        strcmp(end, first) || strcmp(end, second))
+        return false;
+    *cls = start;
+    *sep = end;
+    return true;
 }
 
 /* The id that a processor gives a token must be the vocabulary's. */

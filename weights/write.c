@@ -34,7 +34,7 @@ struct writer {
     const char *path;
     distil_error *error;
     char *temporary;
-    int fd;
+    int fd, directory;
     struct item *items;
     int count;
     struct weights_text header;
@@ -318,21 +318,18 @@ static distil_status open_temporary(struct writer *writer)
     return status;
 }
 
-/* Makes the rename itself last. */
-static distil_status sync_directory(const struct writer *writer)
+/* Opens the directory of the target, so that a rename in it can be made to last. */
+static distil_status open_directory(struct writer *writer)
 {
     const char *slash = strrchr(writer->path, '/');
-    size_t length = !slash ? 1 : slash == writer->path ? 1 : (size_t)(slash - writer->path);
+    size_t length = !slash || slash == writer->path ? 1 : (size_t)(slash - writer->path);
     char *directory = strndup(slash ? writer->path : ".", length);
     if (!directory)
         return weights_no_memory(writer->path, writer->error);
+    writer->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     distil_status status = DISTIL_OK;
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Some file systems cannot sync a directory and say EINVAL. */
-    if (fd < 0 || (fsync(fd) && errno != EINVAL))
-        status = fail_system(writer, directory, "sync");
-    if (fd >= 0)
-        close(fd);
+    if (writer->directory < 0)
+        status = fail_system(writer, directory, "open");
     free(directory);
     return status;
 }
@@ -349,7 +346,10 @@ static distil_status finish(struct writer *writer)
         return fail_system(writer, writer->path, "rename to");
     free(writer->temporary);
     writer->temporary = NULL;
-    return sync_directory(writer);
+    /* Some file systems cannot sync a directory and say EINVAL. */
+    if (fsync(writer->directory) && errno != EINVAL)
+        return fail_system(writer, writer->path, "sync the directory of");
+    return DISTIL_OK;
 }
 
 distil_status weights_write(const struct weights_model *model, const char *path,
@@ -360,6 +360,7 @@ distil_status weights_write(const struct weights_model *model, const char *path,
                             .path = path,
                             .error = error,
                             .fd = -1,
+                            .directory = -1,
                             .progress = progress,
                             .context = context};
     distil_status status;
@@ -379,6 +380,8 @@ distil_status weights_write(const struct weights_model *model, const char *path,
             status = weights_no_memory(path, error);
     }
     if (!status)
+        status = open_directory(&writer);
+    if (!status)
         status = open_temporary(&writer);
     if (!status)
         status = put_all(&writer);
@@ -386,6 +389,8 @@ distil_status weights_write(const struct weights_model *model, const char *path,
         status = finish(&writer);
     if (writer.fd >= 0)
         close(writer.fd);
+    if (writer.directory >= 0)
+        close(writer.directory);
     if (writer.temporary)
         unlink(writer.temporary);
     free(writer.temporary);
