@@ -64,13 +64,13 @@ for _ in $(seq 100); do
 done
 
 ask() {
-    echo
-    echo "$ curl -s $url/predict -d '{\"text\": \"$1\"}'"
-    curl -sS --fail-with-body "$url/predict" -H 'Content-Type: application/json' -d "{\"text\": \"$1\"}"
+    local command=(curl -sS --fail-with-body "$url/predict" -H 'Content-Type: application/json' -d "{\"text\": \"$1\"}")
+    printf '\n$ curl %s -H %s \\\n    -d %s\n' "$url/predict" "'${command[5]}'" "'${command[7]}'"
+    "${command[@]}"
     echo
 }
 ask "A warm, funny film with a wonderful cast."
-ask "Two hours of my life that I will never get back."
+ask "The jokes are stale and the ending arrives forty minutes late."
 
 if [[ $once == yes ]]; then
     exit 0
