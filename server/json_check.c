@@ -91,10 +91,20 @@ static bool check_escape(struct checker *c)
         return fail(c, "the text ends within a string");
     if (c->data[c->at + 1] == 'u')
         return check_unicode_escape(c);
-    if (!memchr("\"\\/bfnrt", c->data[c->at + 1], 8))
+    switch (c->data[c->at + 1]) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        c->at += 2;
+        return true;
+    default:
         return fail(c, "an unknown escape in a string");
-    c->at += 2;
-    return true;
+    }
 }
 
 static bool check_string(struct checker *c)

@@ -205,7 +205,7 @@ static distil_status listen_on(struct server_listener *listener, distil_error *e
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL, *info;
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t length = sizeof(address);
     char port[8];
     int failure;
@@ -221,12 +221,11 @@ static distil_status listen_on(struct server_listener *listener, distil_error *e
     if (listener->fd < 0)
         return distil_fail(error, DISTIL_SYSTEM, "cannot listen on %s port %u: %s", options->host,
                            options->port, strerror(failure));
-    if (getsockname(listener->fd, (struct sockaddr *)&address, &length))
-        return distil_fail(error, DISTIL_SYSTEM, "the port listened on is unknown: %s",
-                           strerror(errno));
-    listener->port = ntohs(address.ss_family == AF_INET6
-                               ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
-                               : ((const struct sockaddr_in *)(const void *)&address)->sin_port);
+    if (getsockname(listener->fd, (struct sockaddr *)&address, &length) ||
+        getnameinfo((struct sockaddr *)&address, length, NULL, 0, port, sizeof(port),
+                    NI_NUMERICSERV))
+        return distil_fail(error, DISTIL_SYSTEM, "the port listened on is unknown");
+    listener->port = (int)strtol(port, NULL, 10);
     return DISTIL_OK;
 }
 

@@ -84,7 +84,7 @@ static void append_clean(char *line, size_t *length, const char *text)
 static void write_text(const struct server_log *log, const char *level, const char *time,
                        const char *message, const struct server_log_field *fields, int count)
 {
-    char line[MAX_LINE], number[64];
+    char line[MAX_LINE], number[64] = "";
     size_t length = 0;
     int i;
     append_clean(line, &length, time);

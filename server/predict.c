@@ -187,7 +187,7 @@ static bool encode_sequence(struct server_exchange *exchange, int i, const cJSON
     const cJSON *second = cJSON_IsArray(sequence) && first ? first->next : NULL;
     distil_status status;
     distil_error error;
-    if (!cJSON_IsString(first) || (second && (!cJSON_IsString(second) || second->next))) {
+    if (!first || !cJSON_IsString(first) || (second && (!cJSON_IsString(second) || second->next))) {
         server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "inputs",
                     "`%s` must be a string or an array of one or two strings", where);
         return false;

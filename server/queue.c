@@ -233,9 +233,9 @@ bool server_batch_create(struct server_batch *batch, int capacity)
 {
     size_t count = (size_t)capacity;
     batch->capacity = capacity;
-    batch->texts = malloc(count * sizeof(*batch->texts));
-    batch->logits = malloc(count * sizeof(*batch->logits));
-    batch->jobs = malloc(count * sizeof(*batch->jobs));
+    batch->texts = malloc(count * sizeof(void *));
+    batch->logits = malloc(count * sizeof(void *));
+    batch->jobs = malloc(count * sizeof(void *));
     if (batch->texts && batch->logits && batch->jobs)
         return true;
     server_batch_free(batch);

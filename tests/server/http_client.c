@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +15,14 @@
 bool client_open(struct client *client, int port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
+    int one = 1;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     client->length = 0;
     client->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (client->fd < 0)
         return false;
+    /* a request goes out in several pieces, which must not wait for each other's acknowledgement */
+    setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     if (connect(client->fd, (struct sockaddr *)&address, sizeof(address)) == 0)
         return true;
     client_close(client);

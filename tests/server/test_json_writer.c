@@ -101,7 +101,7 @@ static void round_trip(float value)
 START_TEST(floats_round_trip)
 {
     static const float values[] = {0.0F,    -0.0F,    0.1F,   1.0F / 3, 0.99981231F, 1e-30F,
-                                   FLT_MAX, -FLT_MIN, 1e-45F, 16777217, 123456.789F, -2.5e20F};
+                                   FLT_MAX, -FLT_MIN, 1e-45F, 16777216, 123456.789F, -2.5e20F};
     unsigned state = 12345;
     size_t i;
     for (i = 0; i < sizeof(values) / sizeof(*values); i++)
