@@ -11,6 +11,7 @@ SOURCE = pathlib.Path(os.environ.get("DISTILD_SOURCE_DIR", pathlib.Path(__file__
 BINARY = pathlib.Path(os.environ.get("DISTILD_BINARY_DIR", SOURCE / "build" / "release"))
 SHARED = pathlib.Path(os.environ.get("DISTILD_SHARED", SOURCE.parent / "shared"))
 PROGRAM = BINARY / "distild"
+SANITIZED = bool(os.environ.get("DISTILD_SANITIZE"))  # the program is many times slower then
 TINY = SOURCE / "tests" / "golden" / "tiny"
 MODEL = TINY / "distilbert-single"
 TRAINED = SHARED / "models" / "sst2-minilm"

@@ -12,7 +12,9 @@ import tempfile
 import threading
 import unittest
 
-from harness import COMMANDS, MODEL, PROGRAM, SHARED, SOURCE, TINY, TRAINED, cases, environment, json_lines, main, run
+from harness import (
+    COMMANDS, MODEL, PROGRAM, SANITIZED, SHARED, SOURCE, TINY, TRAINED, cases, environment, json_lines, main, run,
+)
 
 EXACT = ("--model", MODEL, "--precision", "fp32")
 TOLERANCE = 1e-4
@@ -416,6 +418,8 @@ class Evaluate(Temporary):
 
     def test_accuracy_of_the_trained_checkpoint(self):
         data = SHARED / "data" / "sst2" / "validation.tsv"
+        if SANITIZED:
+            self.skipTest("872 texts take minutes with sanitizers")
         if not TRAINED.is_dir() or not data.is_file():
             self.skipTest(f"{TRAINED} or {data} is not there")
         out = self.folder / "sst2.json"
