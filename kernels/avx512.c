@@ -1,11 +1,168 @@
-/* avx512.c: everything but the products, with AVX-512 F, BW, VL and DQ. */
+/* avx512.c: what works on rows of activations, with AVX-512 F, BW, VL and DQ: quantising, normalising, GELU. */
 #include "kernels/levels.h"
 #include "kernels/math_avx512.h"
+#include "kernels/quantise.h"
+
+enum { LANES = 16, BLOCK = 64 };
+
+/* Least and greatest value met so far, and 0, in each lane. A NaN is passed over: min and max give their second operand. */
+struct extremes {
+    __m512 lo, hi;
+};
+
+static inline struct extremes extremes_with(struct extremes e, __m512 x)
+{
+    return (struct extremes){_mm512_min_ps(x, e.lo), _mm512_max_ps(x, e.hi)};
+}
+
+/* 16 of a row's values as u8 in 32-bit lanes. */
+static inline __m512i quantised(__m512 x, const struct kern_q8_range *range)
+{
+    __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(range->inverse));
+    t = _mm512_max_ps(t, _mm512_set1_ps(range->low));
+    t = _mm512_min_ps(t, _mm512_set1_ps(range->high));
+    return _mm512_add_epi32(_mm512_cvtps_epi32(t), _mm512_set1_epi32(range->zero));
+}
+
+/* 64 values to 64 bytes. The packs interleave by groups of four bytes within 16, which the permutation undoes. */
+static inline __m512i quantised_block(const __m512 x[4], const struct kern_q8_range *range)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i low = _mm512_packs_epi32(quantised(x[0], range), quantised(x[1], range));
+    const __m512i high = _mm512_packs_epi32(quantised(x[2], range), quantised(x[3], range));
+    return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+}
+
+static void quantise_row(struct kern_rows *rows, long m, long width, struct extremes e, int q8_max)
+{
+    const float *x = rows->f32 + m * rows->stride;
+    uint8_t *q = rows->q8 + m * rows->q8_stride;
+    const struct kern_q8_range range =
+        kern_q8_range(_mm512_reduce_min_ps(e.lo), _mm512_reduce_max_ps(e.hi), q8_max);
+    rows->scale[m] = range.scale;
+    rows->zero[m] = range.zero;
+    long i = 0;
+    for (; i + BLOCK <= width; i += BLOCK) {
+        __m512 v[4];
+        for (int j = 0; j < 4; j++)
+            v[j] = _mm512_loadu_ps(x + i + j * LANES);
+        _mm512_storeu_si512(q + i, quantised_block(v, &range));
+    }
+    if (i < width) {
+        __m512 v[4];
+        for (int j = 0; j < 4; j++) {
+            const long left = width - i - j * LANES;
+            const __mmask16 mask = left <= 0 ? 0 : kern_mask16(left < LANES ? left : LANES);
+            v[j] = _mm512_maskz_loadu_ps(mask, x + i + j * LANES);
+        }
+        const __mmask64 kept = ((__mmask64)1 << (width - i)) - 1;
+        _mm512_storeu_si512(q + i, _mm512_maskz_mov_epi8(kept, quantised_block(v, &range)));
+    }
+}
+
+static void quantise(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
+                     long m1)
+{
+    for (long m = m0; m < m1; m++) {
+        const float *x = rows->f32 + m * rows->stride;
+        struct extremes even = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        struct extremes odd = even;
+        long i = 0;
+        for (; i + 2 * LANES <= width; i += 2 * LANES) {
+            even = extremes_with(even, _mm512_loadu_ps(x + i));
+            odd = extremes_with(odd, _mm512_loadu_ps(x + i + LANES));
+        }
+        for (; i < width; i += LANES) {
+            const __mmask16 mask = kern_mask16(width - i < LANES ? width - i : LANES);
+            even = extremes_with(even, _mm512_maskz_loadu_ps(mask, x + i));
+        }
+        even.lo = _mm512_min_ps(even.lo, odd.lo);
+        even.hi = _mm512_max_ps(even.hi, odd.hi);
+        quantise_row(rows, m, width, even, table->q8_max);
+    }
+}
+
+static inline float total(const __m512 sum[4])
+{
+    return _mm512_reduce_add_ps(
+        _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+}
+
+/* x + residual into y; returns the mean. */
+static float add_row(const float *x, const float *residual, float *y, long width)
+{
+    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
+                     _mm512_setzero_ps()};
+    long i = 0;
+    for (; i + BLOCK <= width; i += BLOCK) {
+        for (int j = 0; j < 4; j++) {
+            __m512 v = _mm512_loadu_ps(x + i + j * LANES);
+            if (residual)
+                v = _mm512_add_ps(v, _mm512_loadu_ps(residual + i + j * LANES));
+            _mm512_storeu_ps(y + i + j * LANES, v);
+            sum[j] = _mm512_add_ps(sum[j], v);
+        }
+    }
+    for (; i < width; i += LANES) {
+        const __mmask16 mask = kern_mask16(width - i < LANES ? width - i : LANES);
+        __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+        if (residual)
+            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, residual + i));
+        _mm512_mask_storeu_ps(y + i, mask, v);
+        sum[0] = _mm512_add_ps(sum[0], v);
+    }
+    return total(sum) / (float)width;
+}
+
+/* Mean of the squares about the mean. */
+static float variance_row(const float *y, float mean, long width)
+{
+    const __m512 centre = _mm512_set1_ps(mean);
+    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
+                     _mm512_setzero_ps()};
+    long i = 0;
+    for (; i + BLOCK <= width; i += BLOCK) {
+        for (int j = 0; j < 4; j++) {
+            const __m512 v = _mm512_sub_ps(_mm512_loadu_ps(y + i + j * LANES), centre);
+            sum[j] = _mm512_fmadd_ps(v, v, sum[j]);
+        }
+    }
+    for (; i < width; i += LANES) {
+        const __mmask16 mask = kern_mask16(width - i < LANES ? width - i : LANES);
+        const __m512 v = _mm512_maskz_sub_ps(mask, _mm512_maskz_loadu_ps(mask, y + i), centre);
+        sum[0] = _mm512_fmadd_ps(v, v, sum[0]);
+    }
+    return total(sum) / (float)width;
+}
+
+static void add_norm(const struct kern_table *table, const struct kern_norm *job)
+{
+    for (long m = job->m0; m < job->m1; m++) {
+        const float *residual = job->residual ? job->residual + m * job->residual_stride : NULL;
+        float *y = job->y->f32 + m * job->y->stride;
+        const float mean = add_row(job->x + m * job->x_stride, residual, y, job->width);
+        const float variance = variance_row(y, mean, job->width);
+        const __m512 centre = _mm512_set1_ps(mean);
+        const __m512 inverse = _mm512_set1_ps(1.0f / sqrtf(variance + job->eps));
+        struct extremes e = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        for (long i = 0; i < job->width; i += LANES) {
+            const __mmask16 mask = kern_mask16(job->width - i < LANES ? job->width - i : LANES);
+            __m512 v = _mm512_maskz_loadu_ps(mask, y + i);
+            v = _mm512_mul_ps(_mm512_sub_ps(v, centre), inverse);
+            v = _mm512_maskz_fmadd_ps(mask, v, _mm512_maskz_loadu_ps(mask, job->gamma + i),
+                                      _mm512_maskz_loadu_ps(mask, job->beta + i));
+            _mm512_mask_storeu_ps(y + i, mask, v);
+            e = extremes_with(e, v);
+        }
+        if (job->y->q8)
+            quantise_row(job->y, m, job->width, e, table->q8_max);
+    }
+}
 
 void kern_gelu_avx512(float *x, long n)
 {
     long i = 0;
-    for (; i + 16 <= n; i += 16)
+    for (; i + LANES <= n; i += LANES)
         _mm512_storeu_ps(x + i, kern_gelu16(_mm512_loadu_ps(x + i)));
     if (i < n) {
         const __mmask16 mask = kern_mask16(n - i);
@@ -17,5 +174,10 @@ void kern_overlay_avx512(struct kern_table *table)
 {
     table->panel_group = 2;
     table->gemm[KERN_F32] = kern_gemm_f32_avx512;
+    table->quantise = quantise;
+    table->add_norm = add_norm;
+    table->attention = kern_attention_avx512;
+    table->attention_scratch = kern_attention_scratch_avx512;
     table->gelu = kern_gelu_avx512;
+    kern_overlay_pack_avx512(table);
 }

@@ -4,6 +4,11 @@
 
 #include "kernels/kernels.h"
 
+static inline long kern_round_up(long n, long to)
+{
+    return (n + to - 1) / to * to;
+}
+
 void kern_overlay_scalar(struct kern_table *table); /* scalar.c: every entry */
 /* openblas.c: the float product and its packing; the rest of the table stays as it was filled for
  * table->level. */
@@ -24,6 +29,15 @@ void kern_gemm_f32_avx512(const struct kern_gemm *job);
 void kern_gemm_int8_vnni(const struct kern_gemm *job);
 void kern_gelu_avx2(float *x, long n);
 void kern_gelu_avx512(float *x, long n);
+
+void kern_attention_avx2(const struct kern_attention *job); /* attention_avx2.c */
+size_t kern_attention_scratch_avx2(long tokens, long dim);
+void kern_attention_avx512(const struct kern_attention *job); /* attention_avx512.c */
+size_t kern_attention_scratch_avx512(long tokens, long dim);
+
+/* pack_avx2.c and pack_avx512.c: packing, quantised weights, conversions to float. */
+void kern_overlay_pack_avx2(struct kern_table *table);
+void kern_overlay_pack_avx512(struct kern_table *table);
 #endif
 
 #endif

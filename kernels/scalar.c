@@ -7,11 +7,6 @@
 #include "kernels/levels.h"
 #include "kernels/quantise.h"
 
-static long round_up(long n, long to)
-{
-    return (n + to - 1) / to * to;
-}
-
 /* Bit-exact on every level. A NaN counts for neither end of the range and becomes 0. */
 static void quantise(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
                      long m1)
@@ -35,7 +30,7 @@ static void quantise(const struct kern_table *table, struct kern_rows *rows, lon
             t = t < range.high ? t : range.high;
             q[i] = (uint8_t)((int32_t)lrintf(t) + range.zero);
         }
-        memset(q + width, 0, (size_t)(round_up(width, KERN_Q8_ALIGN) - width));
+        memset(q + width, 0, (size_t)(kern_round_up(width, KERN_Q8_ALIGN) - width));
     }
 }
 
@@ -123,7 +118,7 @@ static size_t panel_bytes_f32(long k)
 
 static size_t panel_bytes_int8(long k)
 {
-    return (size_t)round_up(k, KERN_Q8_ALIGN) * KERN_PANEL;
+    return (size_t)kern_round_up(k, KERN_Q8_ALIGN) * KERN_PANEL;
 }
 
 static void pack_f32(void *panel, const float *const rows[KERN_PANEL], long k)
@@ -140,7 +135,7 @@ static void pack_s8(void *panel, int32_t column_sum[KERN_PANEL],
 {
     int8_t *out = panel;
     memset(column_sum, 0, KERN_PANEL * sizeof(*column_sum));
-    for (long i = 0; i < round_up(k, KERN_Q8_ALIGN); i++) {
+    for (long i = 0; i < kern_round_up(k, KERN_Q8_ALIGN); i++) {
         for (long j = 0; j < KERN_PANEL; j++) {
             const int8_t w = rows[j] && i < k ? rows[j][i] : 0;
             out[(i / 4 * KERN_PANEL + j) * 4 + i % 4] = w;

@@ -41,7 +41,7 @@ void kern_gemm_f32_scalar(const struct kern_gemm *job)
 void kern_gemm_int8_scalar(const struct kern_gemm *job)
 {
     const struct kern_weights *w = job->w;
-    const long k = (w->k + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN;
+    const long k = kern_round_up(w->k, KERN_Q8_ALIGN);
     for (long p = job->p0; p < job->p1; p++) {
         const int8_t *panel = (const int8_t *)w->panels + p * k * KERN_PANEL;
         for (long m = job->m0; m < job->m1; m++) {
