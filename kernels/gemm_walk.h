@@ -23,8 +23,8 @@
 enum {
     GEMM_LINE = 64,    /* bytes of a cache line */
     GEMM_ROWS_MAX = 8, /* rows of the tallest tile */
-    /* With fewer rows the loads alone keep the memory busy, and prefetching costs 10 to 15%. */
-    GEMM_PREFETCH_ROWS = 3,
+    /* With fewer rows the loads alone keep the memory busy, and prefetching costs up to 15%. */
+    GEMM_PREFETCH_ROWS = 5,
     GEMM_PANELS_MAX = 4 /* panels of the widest tile */
 };
 
