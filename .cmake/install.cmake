@@ -9,6 +9,8 @@ foreach(kind LIB INCLUDE)
     set(DISTILD_PC_${kind} "${CMAKE_INSTALL_${kind}DIR}")
   endif()
 endforeach()
+# Named outright: required as a module, OpenBLAS would ask for the Fortran library that only its static form needs.
+string(JOIN " " DISTILD_PC_OPENBLAS ${OPENBLAS_LDFLAGS})
 configure_file(${PROJECT_SOURCE_DIR}/.cmake/distil.pc.in ${PROJECT_BINARY_DIR}/distil.pc @ONLY)
 
 install(TARGETS distild RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -107,7 +107,7 @@ class Serve(unittest.TestCase):
         self.assertEqual((status, answer), (200, {"status": "healthy", "model_loaded": True, "device": "cpu"}))
         self.assertTrue(headers["Content-Type"].startswith("application/json"))
         self.assertIn('"healthy"', run("health", "--port", server.port)[0])
-        run("health", "--url", f"http://localhost:{server.port}", DISTILD_PORT="1")
+        run("health", "--url", f"http://127.0.0.1:{server.port}", DISTILD_PORT="1")
         run("health", DISTILD_PORT=str(server.port))
         self.assertEqual(server.stop(signal.SIGINT), 0)
         run("health", "--port", server.port, code=1)
