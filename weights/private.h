@@ -22,7 +22,7 @@ struct weights_private {
 /* Maps one more file for the model. */
 distil_status weights_add_file(struct weights_model *model, const char *path, distil_error *error);
 
-/* Checks a tensor's type and shape against the slot. expected_types is for messages. */
+/* Checks a tensor's type and shape against the slot. */
 distil_status weights_check_shape(const struct weights_stored *stored, const char *path,
                                   const struct weights_slot *slot, distil_error *error);
 
