@@ -353,6 +353,71 @@ START_TEST(bad_added_tokens)
 }
 END_TEST
 
+/* Allocations that still succeed; -1 for no limit. The linker sends the tokenizer's calls here. */
+static long allocations_left = -1;
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+static bool refuse(void)
+{
+    if (allocations_left < 0)
+        return false;
+    if (allocations_left == 0)
+        return true;
+    allocations_left--;
+    return false;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return refuse() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return refuse() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return refuse() ? NULL : __real_realloc(memory, size);
+}
+
+/* Each allocation fails in its turn, in both modes and with a text that needs every kind of memory. */
+START_TEST(allocation_failures)
+{
+    const char *text = "the unaffable \u302e\u0301\u302f\u0323 dog one two";
+    char dog[] = "dog";
+    for (int mode = 0; mode < 2; mode++) {
+        if (mode)
+            add_token(dog, DOG, (struct weights_added_token){.normalized = true});
+        distil_status status = DISTIL_NO_MEMORY;
+        for (long n = 0; status; n++) {
+            struct engine_encoding encoding = {0};
+            struct engine_tokenizer *tokenizer = NULL;
+            struct engine_encode_options options = {.window = 100};
+            ck_assert_int_lt(n, 100);
+            allocations_left = n;
+            status = engine_tokenizer_create(&tokenizer, &f->spec, &f->error);
+            bool sound = status ? tokenizer == NULL : tokenizer != NULL;
+            if (!status)
+                status = engine_encode(tokenizer, text, strlen(text), NULL, 0, &options, &encoding,
+                                       &f->error);
+            allocations_left = -1;
+            ck_assert(sound);
+            ck_assert_msg(n > 0 || status, "no allocation failed");
+            ck_assert(status == DISTIL_OK || status == DISTIL_NO_MEMORY);
+            engine_encoding_free(&encoding);
+            engine_tokenizer_free(tokenizer);
+        }
+    }
+}
+END_TEST
+
 static double seconds(void)
 {
     struct timespec t;
@@ -454,6 +519,7 @@ int main(void)
     tcase_add_test(tcase, pairs);
     tcase_add_test(tcase, bad_vocabularies);
     tcase_add_test(tcase, bad_added_tokens);
+    tcase_add_test(tcase, allocation_failures);
     tcase_add_test(tcase, giant_texts);
     tcase_add_test(tcase, random_bytes);
     suite_add_tcase(suite, tcase);

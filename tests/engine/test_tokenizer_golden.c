@@ -14,6 +14,11 @@
 
 static struct weights_model *model;
 
+static int number(const char *text)
+{
+    return (int)strtol(text, NULL, 10);
+}
+
 /* Undoes \xHH in place; returns the length. */
 static size_t unescape(char *text)
 {
@@ -50,7 +55,7 @@ static struct engine_tokenizer *make(char *line)
     strtok_r(line, "\t", &save);
     for (int i = 0; i < 3; i++)
         ck_assert_ptr_nonnull(fields[i] = strtok_r(NULL, "\t\n", &save));
-    int flags = atoi(fields[1]);
+    int flags = number(fields[1]);
     spec.clean_text = flags & 1;
     spec.chinese_chars = flags & 2;
     spec.lowercase = flags & 4;
@@ -83,8 +88,13 @@ static void check_tokens(const struct engine_encoding *encoding, char *expected,
     char *save;
     int end = 0, i = 0;
     for (char *item = strtok_r(expected, " \n", &save); item; item = strtok_r(NULL, " \n", &save)) {
-        int id, gap, length;
-        ck_assert_int_eq(sscanf(item, "%d:%d:%d", &id, &gap, &length), 3);
+        char *rest = item;
+        int id = (int)strtol(rest, &rest, 10);
+        ck_assert_int_eq(*rest++, ':');
+        int gap = (int)strtol(rest, &rest, 10);
+        ck_assert_int_eq(*rest++, ':');
+        int length = (int)strtol(rest, &rest, 10);
+        ck_assert_int_eq(*rest, 0);
         ck_assert_msg(i < encoding->count, "line %d: %d tokens, expected more", line,
                       encoding->count);
         int start = end + gap;
@@ -110,8 +120,8 @@ static void check_text(const struct engine_tokenizer *tokenizer, struct engine_e
     char *fields[7], *rest = text_line;
     for (int i = 0; i < 7; i++)
         ck_assert_ptr_nonnull(fields[i] = strsep(&rest, "\t"));
-    struct engine_encode_options options = {.window = atoi(fields[1]),
-                                            .truncation = (enum engine_truncation)atoi(fields[2])};
+    struct engine_encode_options options = {
+        .window = number(fields[1]), .truncation = (enum engine_truncation)number(fields[2])};
     char *pair = strcmp(fields[4], "-") == 0 ? NULL : fields[4];
     size_t length = unescape(fields[3]), pair_length = pair ? unescape(pair) : 0;
     distil_error error;
@@ -120,7 +130,7 @@ static void check_text(const struct engine_tokenizer *tokenizer, struct engine_e
     ck_assert_msg(status == DISTIL_OK, "line %d: %s", line, error.message);
     ck_assert_int_ge(encoding->full_count, encoding->count);
     ck_assert_int_eq(encoding->truncated, encoding->full_count > encoding->count);
-    check_tokens(encoding, fields[6], atoi(fields[5]), line);
+    check_tokens(encoding, fields[6], number(fields[5]), line);
 }
 
 START_TEST(golden_texts)

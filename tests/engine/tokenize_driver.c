@@ -197,7 +197,7 @@ int main(int argc, char **argv)
         struct record *records = allocate(capacity, sizeof *records);
         while (count < capacity && read_record(&records[count]))
             count++;
-        time_records(tokenizer, records, count, atof(argv[2]));
+        time_records(tokenizer, records, count, strtod(argv[2], NULL));
         for (size_t i = 0; i < count; i++) {
             free(records[i].text);
             free(records[i].pair);
