@@ -295,7 +295,7 @@ static distil_status prepare(struct evaluation *run, distil_error *error)
         status = tool_metrics_create(&run->metrics, (int)labels, error);
     if (status)
         return status;
-    run->tokens = calloc(batch, sizeof *run->tokens);
+    run->tokens = calloc(batch, sizeof(distil_tokens *));
     run->logits = calloc(batch, labels * sizeof *run->logits);
     return run->tokens && run->logits
                ? DISTIL_OK

@@ -167,6 +167,23 @@ static distil_status connect_any(const struct target *target, int *socket_, dist
     return DISTIL_OK;
 }
 
+/* The status of an HTTP/1 answer; 0 where it is none. */
+static int status_code(const char *answer)
+{
+    static const char version[] = "HTTP/1.";
+    const char *digits = answer + sizeof version + 1;
+    if (strncmp(answer, version, sizeof version - 1) != 0 || strlen(answer) < sizeof version + 4 ||
+        digits[-1] != ' ')
+        return 0;
+    int code = 0;
+    for (int i = 0; i < 3; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return 0;
+        code = code * 10 + digits[i] - '0';
+    }
+    return code;
+}
+
 /* Sends the request and reads the answer, at most size - 1 bytes of it. */
 static distil_status exchange(int socket_, const struct target *target, char *answer, size_t size,
                               distil_error *error)
@@ -201,8 +218,8 @@ static distil_status exchange(int socket_, const struct target *target, char *an
 static distil_status ask(const struct health_settings *settings, distil_error *error)
 {
     struct target target = {.deadline = tool_now() + settings->timeout};
-    char answer[16384];
-    int socket_ = -1, code = 0;
+    char answer[16384] = "";
+    int socket_ = -1;
     distil_status status = find_target(settings, &target, error);
     if (!status)
         status = connect_any(&target, &socket_, error);
@@ -212,7 +229,8 @@ static distil_status ask(const struct health_settings *settings, distil_error *e
         close(socket_);
     if (status)
         return status;
-    if (sscanf(answer, "HTTP/1.%*1[01] %3d", &code) != 1)
+    int code = status_code(answer);
+    if (code == 0)
         return distil_fail(error, DISTIL_FORMAT, "%s port %s: the answer is not HTTP", target.host,
                            target.port);
     const char *body = strstr(answer, "\r\n\r\n");

@@ -88,7 +88,7 @@ int main(int argc, char **argv)
     if (strcmp(name, "--version") == 0)
         name = "version";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        if (argc < 3)
+        if (argc < 3 || argv[2][0] == '-')
             return help(NULL);
         command = find(argv[2]);
         return command ? help(command) : TOOL_USAGE;

@@ -258,8 +258,8 @@ static distil_status prepare(struct predict *run, char **operands, int count, di
     run->info = distil_model_info(run->model);
     size_t batch = (size_t)settings->batch, labels = (size_t)run->info->label_count;
     run->slots = calloc(batch, sizeof *run->slots);
-    run->tokens = calloc(batch, sizeof *run->tokens);
-    run->encoded = calloc(batch, sizeof *run->encoded);
+    run->tokens = calloc(batch, sizeof(distil_tokens *));
+    run->encoded = calloc(batch, sizeof(const distil_tokens *));
     run->logits = calloc(batch, labels * sizeof *run->logits);
     run->scores = calloc(labels, sizeof *run->scores);
     if (!run->slots || !run->tokens || !run->encoded || !run->logits || !run->scores)

@@ -94,6 +94,11 @@ enum tool_line tool_texts_next(struct tool_texts *texts, bool wait, struct tool_
         enum tool_line outcome = tool_input_next(&texts->input, wait, &line, &length, error);
         if (outcome != TOOL_LINE)
             return outcome;
+        if (texts->jsonl && texts->input.line == 1 && length >= 3 &&
+            memcmp(line, "\xEF\xBB\xBF", 3) == 0) {
+            line += 3; /* a byte-order mark; in a plain text it is a character like others */
+            length -= 3;
+        }
     }
     if (reserve(&text->line, &text->line_capacity, length, error))
         return TOOL_BROKEN;

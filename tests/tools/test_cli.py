@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 """The commands, end to end, as a person or a script uses them."""
 
+import fcntl
 import json
 import math
+import os
 import pathlib
+import pty
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -153,6 +158,8 @@ class Predict(Temporary):
         self.assertEqual(found[0]["text"], "good é😀")
         self.assertIn(found[0]["label"], ["negative", "neutral", "positive"])
         self.assertEqual(found[1]["inputs"], "bad")
+        marked = "\ufeff" + lines[1]
+        self.assertEqual(json_lines(run("predict", *EXACT, "--jsonl", "--json", input=marked)[0])[0]["scores"], found[1]["scores"])
         plain = json_lines(run("predict", *EXACT, "--json", "good é😀", "bad", "")[0])
         for i, j in ((0, 0), (1, 1), (5, 2)):
             self.assertEqual(found[i]["scores"], plain[j]["scores"])
@@ -209,6 +216,54 @@ class Predict(Temporary):
             for case, result in zip(cases(), found):
                 self.check(case, result)
         self.assertEqual(json.loads(run("version", "--json", DISTILD_CPU="scalar", DISTILD_MODEL=str(MODEL))[0])["cpu"], "scalar")
+
+
+class Terminal(Temporary):
+    """What is shown where a person looks on: standard error, and then standard output too, is a terminal."""
+
+    def on_terminal(self, arguments, out_too=False, columns=40):
+        """Runs the program; returns what the terminal saw, and standard output where that is a pipe."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        child = subprocess.Popen([str(PROGRAM), *map(str, arguments)], stdin=subprocess.DEVNULL, stderr=theirs,
+                                 stdout=theirs if out_too else subprocess.PIPE, env=environment())
+        os.close(theirs)
+        seen = []
+        reader = threading.Thread(target=lambda: seen.extend(self.chunks(ours)))
+        reader.start()
+        out = b"" if out_too else child.stdout.read()
+        self.assertEqual(child.wait(100), 0)
+        reader.join()
+        os.close(ours)
+        if not out_too:
+            child.stdout.close()
+        return b"".join(seen), out
+
+    @staticmethod
+    def chunks(terminal):
+        """Reads until the other side has gone, which Linux reports as an error."""
+        try:
+            while chunk := os.read(terminal, 65536):
+                yield chunk
+        except OSError:
+            pass
+
+    def test_progress_and_results_apart(self):
+        count = 300 if SANITIZED else 6000
+        texts = self.write("texts", "the film was good and the plot is dull\n" * count)
+        options = ("--cpu", "scalar", "--json", "--file", texts, *EXACT)
+        shown, out = self.on_terminal(["predict", *options])
+        self.assertRegex(shown, rb"\rpredicting +\d+%  \d+ texts, \d+/s\033\[K")
+        self.assertTrue(shown.endswith(b"\r\033[K"), shown[-100:])
+        self.assertEqual(len(json_lines(out.decode())), count)
+        self.assertEqual(self.on_terminal(["predict", *options], out_too=True)[0].count(b"predicting"), 0)
+
+    def test_texts_fit_the_terminal(self):
+        shown, _ = self.on_terminal(["predict", *EXACT, "é" * 100, "short"], out_too=True)
+        lines = shown.decode().replace("\r\n", "\n").split("\n")
+        self.assertEqual(len(lines[1]), 40)
+        self.assertTrue(lines[1].endswith("é..."))
+        self.assertTrue(lines[2].endswith("  short"))
 
 
 class Tokenize(Temporary):
