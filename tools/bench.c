@@ -118,19 +118,21 @@ static distil_status bench_shape(const struct settings *settings, const distil_m
 {
     const distil_info *info = distil_model_info(model);
     struct measurement taken = {.times = calloc(MOST_REPETITIONS, sizeof *taken.times)};
-    distil_tokens **texts = calloc((size_t)shape->texts, sizeof *texts);
+    distil_tokens **texts = calloc((size_t)shape->texts, sizeof(distil_tokens *));
     float *logits = calloc((size_t)shape->texts * (size_t)info->label_count, sizeof *logits);
     distil_status status;
-    if (taken.times && texts && logits)
-        status = tool_shape_texts(shape, model, texts, error);
-    else
+    if (!taken.times || !texts || !logits) {
         status = distil_fail(error, DISTIL_NO_MEMORY, "no memory to time shape %s", shape->name);
+        goto done;
+    }
+    status = tool_shape_texts(shape, model, texts, error);
     if (!status)
         status = measure(session, texts, shape, settings->seconds, logits, &taken, error);
     if (!status) {
         print(settings, shape, &taken, info, distil_session_threads(session), peak);
         status = tool_flush(stdout, error);
     }
+done:
     for (int i = 0; texts && i < shape->texts; i++)
         distil_tokens_free(texts[i]);
     free(texts);

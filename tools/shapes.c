@@ -77,9 +77,10 @@ distil_status tool_shape_texts(const struct tool_shape *shape, const distil_mode
 {
     const distil_info *info = distil_model_info(model);
     int32_t *ids = calloc((size_t)info->window, sizeof *ids);
-    distil_status status =
-        ids ? DISTIL_OK : distil_fail(error, DISTIL_NO_MEMORY, "no memory for a shape's tokens");
+    distil_status status = DISTIL_OK;
     uint32_t state = 2;
+    if (!ids)
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a shape's tokens");
     for (int i = 0; i < shape->texts && !status; i++) {
         for (int j = 0; j < shape->tokens[i]; j++)
             ids[j] = (int32_t)(next_random(&state) % (uint32_t)info->vocab);
