@@ -75,10 +75,16 @@ static distil_model *open_case(int i)
     return model;
 }
 
-/* OpenBLAS sums in an order of its own that depends on the batch. */
-static int same_bits_promised(int i)
+/* OpenBLAS sums in an order of its own that depends on the batch. At the int8 precision that is the
+ * classification head alone, which stays in float. */
+static int same_hidden_promised(int i)
 {
     return strcmp(levels[i / PRECISIONS % LEVELS], "openblas") != 0 || i % PRECISIONS == 1;
+}
+
+static int same_logits_promised(int i)
+{
+    return strcmp(levels[i / PRECISIONS % LEVELS], "openblas") != 0;
 }
 
 struct texts {
@@ -147,12 +153,12 @@ START_TEST(test_same_text_same_bits)
     ck_assert_int_eq(distil_logits(one, all, TEXTS, whole, NULL), DISTIL_OK);
     for (int i = 0; i < TEXTS; i++)
         ck_assert_int_eq(distil_logits(one, all + i, 1, other + (long)i * labels, NULL), DISTIL_OK);
-    assert_same(whole, other, (long)TEXTS * labels, same_bits_promised(_i));
+    assert_same(whole, other, (long)TEXTS * labels, same_logits_promised(_i));
     for (int threads = 2; threads <= 3; threads++) {
         distil_session *more = make_session(model, threads);
         memset(other, 0, sizeof other);
         ck_assert_int_eq(distil_logits(more, all, TEXTS, other, NULL), DISTIL_OK);
-        assert_same(whole, other, (long)TEXTS * labels, same_bits_promised(_i));
+        assert_same(whole, other, (long)TEXTS * labels, same_logits_promised(_i));
         distil_session_free(more);
     }
     distil_session_free(one);
@@ -180,7 +186,7 @@ START_TEST(test_hidden_states_in_batches)
         ck_assert_int_eq(distil_hidden_states(session, all + i, 1, at, NULL), DISTIL_OK);
         at += (long)distil_tokens_count(all[i]) * info->hidden;
     }
-    assert_same(whole, alone, texts.total * info->hidden, same_bits_promised(_i));
+    assert_same(whole, alone, texts.total * info->hidden, same_hidden_promised(_i));
     free(whole);
     free(alone);
     distil_session_free(session);
