@@ -200,8 +200,32 @@ START_TEST(attention_picks_one_value)
 }
 END_TEST
 
+/* Scores far below zero: exp would vanish but for the maximum, to which padding must not count. */
+START_TEST(attention_to_keys_far_away)
+{
+    struct kern_table table;
+    if (!level_table(&table, _i))
+        return;
+    for (long tokens = 1; tokens <= 35; tokens++) {
+        struct random random = {(uint64_t)tokens};
+        struct heads heads;
+        struct kern_attention job = attention_new(&table, &random, &heads, tokens, 8, INPUT_RANDOM);
+        for (long t = 0; t < tokens; t++) {
+            heads.q[t * job.stride] = 20.0f;
+            heads.k[t * job.stride] = -30.0f;
+        }
+        double weight[35];
+        table.attention(&job);
+        for (long t = 0; t < tokens; t++)
+            check_query(&job, t, weight);
+        attention_free(&heads);
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
+    add_level_test(tests, attention_to_keys_far_away);
     add_level_test(tests, attention_is_within_its_bound);
     add_level_test(tests, attention_picks_one_value);
 }

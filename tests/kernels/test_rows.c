@@ -127,6 +127,18 @@ START_TEST(quantise_specification)
     table.quantise(&table, &rows, 5, 0, 1);
     ck_assert_float_eq(scale, 1.0f);
     ck_assert_int_eq(zero, 0);
+    x[1] = -1e-40f; /* a scale among the denormals, whose inverse would overflow */
+    x[2] = 1e-40f;
+    table.quantise(&table, &rows, 5, 0, 1);
+    ck_assert_float_eq(scale, 1.0f);
+    ck_assert_int_eq(q8[2], 0);
+    x[1] = -FLT_MAX; /* a range beyond the floats: the ends saturate */
+    x[2] = FLT_MAX;
+    table.quantise(&table, &rows, 5, 0, 1);
+    ck_assert_float_eq(scale, 1.0f);
+    ck_assert_int_eq(zero, 255);
+    ck_assert_int_eq(q8[1], 0);
+    ck_assert_int_eq(q8[2], 255);
 }
 END_TEST
 
