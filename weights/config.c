@@ -34,7 +34,7 @@ static distil_status read_class(const struct weights_fields *fields, struct weig
     distil_status status = weights_get_string(fields, "model_type", true, &type);
     if (status)
         return status;
-    if (strcmp(type, "distilbert") && strcmp(type, "bert"))
+    if (strcmp(type, "distilbert") != 0 && strcmp(type, "bert") != 0)
         return distil_fail(fields->error, DISTIL_UNSUPPORTED,
                            "%s: model_type: expected \"distilbert\" or \"bert\", found \"%.60s\"",
                            fields->where, type);
@@ -50,8 +50,8 @@ static distil_status read_class(const struct weights_fields *fields, struct weig
                                cJSON_GetArraySize(list));
         name = list->child->valuestring;
         size_t i = 0, count = sizeof classes / sizeof *classes;
-        while (i < count &&
-               (strcmp(classes[i].name, name) || classes[i].architecture != config->architecture))
+        while (i < count && (strcmp(classes[i].name, name) != 0 ||
+                             classes[i].architecture != config->architecture))
             i++;
         if (i == count)
             return distil_fail(fields->error, DISTIL_UNSUPPORTED,
@@ -68,7 +68,7 @@ static distil_status read_activation(const struct weights_fields *fields, const 
 {
     const char *name = "gelu";
     distil_status status = weights_get_string(fields, key, false, &name);
-    if (!status && strcmp(name, "gelu"))
+    if (!status && strcmp(name, "gelu") != 0)
         status = distil_fail(fields->error, DISTIL_UNSUPPORTED,
                              "%s: %s: expected \"gelu\" (by erf), found \"%.60s\"", fields->where,
                              key, name);
@@ -113,7 +113,7 @@ static distil_status read_bert(const struct weights_fields *fields, struct weigh
             weights_get_int(fields, "type_vocab_size", false, 1, 1 << 16, &source->token_types);
     if (!status)
         status = weights_get_string(fields, "position_embedding_type", false, &position);
-    if (!status && strcmp(position, "absolute"))
+    if (!status && strcmp(position, "absolute") != 0)
         status = distil_fail(fields->error, DISTIL_UNSUPPORTED,
                              "%s: position_embedding_type: expected \"absolute\", found \"%.60s\"",
                              fields->where, position);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,8 +66,7 @@ distil_status weights_map(struct weights_mapping *mapping, const char *path, dis
 {
     int fd = -1;
     size_t size = 0;
-    mapping->data = NULL;
-    mapping->size = 0;
+    *mapping = (struct weights_mapping){.data = NULL};
     distil_status status = open_regular(&fd, &size, path, error);
     if (status)
         return status;
@@ -82,17 +80,15 @@ distil_status weights_map(struct weights_mapping *mapping, const char *path, dis
     if (data == MAP_FAILED)
         return distil_fail(error, weights_errno_status(number), "%s: cannot map: %s", path,
                            strerror(number));
-    mapping->data = data;
-    mapping->size = size;
+    *mapping = (struct weights_mapping){.data = data, .size = size, .base = data};
     return DISTIL_OK;
 }
 
 void weights_unmap(struct weights_mapping *mapping)
 {
-    if (mapping->data)
-        munmap((void *)(uintptr_t)mapping->data, mapping->size);
-    mapping->data = NULL;
-    mapping->size = 0;
+    if (mapping->base)
+        munmap(mapping->base, mapping->size);
+    *mapping = (struct weights_mapping){.data = NULL};
 }
 
 distil_status weights_read_file(char **text, size_t *length, const char *path, size_t limit,

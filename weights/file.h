@@ -9,8 +9,9 @@
 #include "weights/distil_status.h"
 
 struct weights_mapping {
-    const unsigned char *data;
+    const unsigned char *data; /* of base */
     size_t size;
+    void *base;
 };
 
 /* Maps a whole file read-only. The size is the file's when it was opened: a file that is cut while

@@ -1,5 +1,6 @@
 /* huggingface.c: a directory with config.json, model.safetensors (or its index and shards) and a
  * tokenizer. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -142,11 +143,10 @@ static struct weights_stored *find_old_name(const struct weights_model *model, c
     const char *const endings[][2] = {{"LayerNorm.weight", "gamma"}, {"LayerNorm.bias", "beta"}};
     for (int i = 0; i < 2; i++) {
         size_t tail = strlen(endings[i][0]);
-        if (length < tail || strcmp(name + length - tail, endings[i][0]))
+        if (length < tail || strcmp(name + length - tail, endings[i][0]) != 0)
             continue;
         size_t kept = length - tail + strlen("LayerNorm.");
-        memcpy(old, name, kept);
-        memcpy(old + kept, endings[i][1], strlen(endings[i][1]) + 1);
+        snprintf(old, sizeof old, "%.*s%s", (int)kept, name, endings[i][1]);
         return find_stored(model, old, path);
     }
     return NULL;
@@ -226,7 +226,7 @@ static bool ignorable(const struct weights_config *config, const char *name, con
         if (config->task == WEIGHTS_TASK_NONE && !strncmp(name, heads[i], strlen(heads[i])))
             return true;
     size_t length = strlen(prefix);
-    if (strncmp(name, prefix, length))
+    if (strncmp(name, prefix, length) != 0)
         return false;
     name += length;
     return !strcmp(name, "embeddings.position_ids") ||

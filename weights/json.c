@@ -76,7 +76,7 @@ distil_status weights_find_duplicate(const char **duplicate, const char *const *
         if (!strings[i])
             continue;
         size_t slot = hash_string(strings[i]) & (slots - 1);
-        while (table[slot] && strcmp(strings[table[slot] - 1], strings[i]))
+        while (table[slot] && strcmp(strings[table[slot] - 1], strings[i]) != 0)
             slot = (slot + 1) & (slots - 1);
         if (table[slot])
             *duplicate = strings[i];

@@ -19,7 +19,7 @@ static distil_status load_scale(struct weights_model *model, const struct weight
     char name[sizeof slot->name + 8];
     snprintf(name, sizeof name, "%s.scale", slot->name);
     struct weights_stored *stored = weights_safetensors_find(file, name);
-    if (!stored || strcmp(stored->dtype, "F32"))
+    if (!stored || strcmp(stored->dtype, "F32") != 0)
         return distil_fail(error, DISTIL_FORMAT,
                            "%s: tensor %s: expected F32 scales for the I8 rows of %s, found %s",
                            model->path, name, slot->name, stored ? stored->dtype : "nothing");

@@ -149,9 +149,9 @@ static void expand(char *out, size_t size, const char *pattern, const char *pref
 void weights_slot_at(struct weights_slot *slot, const struct weights_config *config, int i)
 {
     int layer = -1;
-    const struct entry *entry = NULL;
-    for (int at = 0; i >= 0; at++) {
-        entry = entry_at(config, at, &layer);
+    const struct entry *entry = entry_at(config, 0, &layer), *next;
+    for (int at = 1; i > 0 && (next = entry_at(config, at, &layer)); at++) {
+        entry = next;
         i -= present(config, entry->part);
     }
     slot->part = entry->part;

@@ -183,8 +183,8 @@ static int by_offset(const void *a, const void *b)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp((*(struct weights_stored *const *)a)->name,
-                  (*(struct weights_stored *const *)b)->name);
+    const struct weights_by_name *x = a, *y = b;
+    return strcmp(x->name, y->name);
 }
 
 /* Tensors, in file order, must follow one another without a gap up to the end of the file. */
@@ -255,8 +255,9 @@ static distil_status read_header(struct weights_safetensors *file, distil_error 
     }
     qsort(file->tensors, file->count, sizeof *file->tensors, by_offset);
     for (size_t i = 0; i < file->count; i++)
-        file->by_name[i] = &file->tensors[i];
-    qsort(file->by_name, file->count, sizeof(struct weights_stored *), by_name);
+        file->by_name[i] =
+            (struct weights_by_name){.name = file->tensors[i].name, .stored = &file->tensors[i]};
+    qsort(file->by_name, file->count, sizeof *file->by_name, by_name);
     return check_layout(file, error);
 }
 
@@ -288,8 +289,8 @@ void weights_safetensors_close(struct weights_safetensors *file)
 struct weights_stored *weights_safetensors_find(const struct weights_safetensors *file,
                                                 const char *name)
 {
-    struct weights_stored wanted = {.name = name}, *key = &wanted;
-    struct weights_stored **found =
+    const struct weights_by_name key = {.name = name};
+    const struct weights_by_name *found =
         file->count ? bsearch(&key, file->by_name, file->count, sizeof key, by_name) : NULL;
-    return found ? *found : NULL;
+    return found ? found->stored : NULL;
 }

@@ -23,6 +23,11 @@ struct weights_stored {
     bool used; /* for the loader, which refuses what it did not use */
 };
 
+struct weights_by_name {
+    const char *name;
+    struct weights_stored *stored;
+};
+
 struct weights_safetensors {
     char *path;
     struct weights_mapping mapping;
@@ -31,7 +36,7 @@ struct weights_safetensors {
     size_t data_start;     /* of the data section in the file */
     size_t count;
     struct weights_stored *tensors;  /* (count) in file order */
-    struct weights_stored **by_name; /* (count) in order of name */
+    struct weights_by_name *by_name;  /* (count) in order of name */
 };
 
 /* Checks the whole header: bounds, types, shapes against bytes, no tensor twice, no overlap, no

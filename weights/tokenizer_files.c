@@ -1,6 +1,5 @@
 #include "weights/tokenizer_files.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,7 +123,7 @@ distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary,
             "%s: added token \"%.100s\": expected its id in the vocabulary, %d, found %d",
             vocabulary->where, token->content, known, token->id);
     const char *holder = tokenizer->tokens[token->id];
-    if (holder && strcmp(holder, token->content))
+    if (holder && strcmp(holder, token->content) != 0)
         return distil_fail(vocabulary->error, DISTIL_FORMAT,
                            "%s: id %d belongs to two tokens, \"%.100s\" and \"%.100s\"",
                            vocabulary->where, token->id, holder, token->content);
@@ -171,31 +170,38 @@ distil_status weights_read_added_token(struct weights_added_token *token, const 
         status = weights_get_bool(&fields, "lstrip", false, &token->lstrip);
     if (!status)
         status = weights_get_bool(&fields, "rstrip", false, &token->rstrip);
-    token->content = (char *)(uintptr_t)content;
+    token->content = content;
     return status;
 }
 
-/* One token a line, its line its id. CRLF line ends are read as LF; empty lines at the end are
- * dropped. */
-static distil_status read_vocab(struct weights_vocabulary *vocabulary, const char *path)
+/* A text file into the arena, without the line breaks at its end. */
+static distil_status read_lines(const struct weights_vocabulary *vocabulary, const char *path,
+                                char **lines)
 {
     char *text = NULL;
     size_t length = 0;
-    vocabulary->where = path;
     distil_status status = weights_read_file(&text, &length, path, VOCAB_FILE, vocabulary->error);
     if (status)
         return status;
-    char *lines = NULL;
-    if (memchr(text, '\0', length) || !weights_utf8_valid(text, length))
-        status = distil_fail(vocabulary->error, DISTIL_FORMAT, "%s: not valid UTF-8 text", path);
-    else if (!(lines = weights_arena_copy(vocabulary->arena, text)))
-        status = weights_no_memory(path, vocabulary->error);
-    else
-        status = weights_vocabulary_begin(vocabulary);
+    bool valid = !memchr(text, '\0', length) && weights_utf8_valid(text, length);
+    while (length && (text[length - 1] == '\n' || text[length - 1] == '\r'))
+        text[--length] = '\0';
+    *lines = weights_arena_copy(vocabulary->arena, text);
     free(text);
-    while (length && !status && (lines[length - 1] == '\n' || lines[length - 1] == '\r'))
-        lines[--length] = '\0';
-    char *line = length && !status ? lines : NULL;
+    if (!*lines)
+        return weights_no_memory(path, vocabulary->error);
+    return valid ? DISTIL_OK
+                 : distil_fail(vocabulary->error, DISTIL_FORMAT, "%s: not valid UTF-8 text", path);
+}
+
+/* One token a line, its line its id. CRLF line ends are read as LF; empty lines at the end are dropped. */
+static distil_status read_vocab(struct weights_vocabulary *vocabulary, const char *path)
+{
+    char *line = NULL;
+    vocabulary->where = path;
+    distil_status status = read_lines(vocabulary, path, &line);
+    if (!status)
+        status = weights_vocabulary_begin(vocabulary);
     for (int id = 0; line && !status; id++) {
         char *end = strchr(line, '\n');
         if (end) {
@@ -254,7 +260,7 @@ static distil_status read_options(struct weights_vocabulary *vocabulary, const c
         return weights_no_memory(path, vocabulary->error);
     distil_status status = weights_get_string(&fields, "tokenizer_class", false, &name);
     size_t i = 0;
-    while (!status && i < sizeof known / sizeof *known && strcmp(known[i], name))
+    while (!status && i < sizeof known / sizeof *known && strcmp(known[i], name) != 0)
         i++;
     if (i == sizeof known / sizeof *known)
         status = distil_fail(vocabulary->error, DISTIL_UNSUPPORTED,
@@ -340,7 +346,7 @@ static distil_status read_bare_vocabulary(struct weights_vocabulary *vocabulary,
         if (known)
             continue;
         struct weights_added_token token = {
-            .content = (char *)(uintptr_t)tokenizer->tokens[id], .id = id, .special = true};
+            .content = tokenizer->tokens[id], .id = id, .special = true};
         status = weights_vocabulary_add(vocabulary, &token);
     }
     if (status)

@@ -42,7 +42,7 @@ static distil_status read_normalizer(struct weights_vocabulary *vocabulary, cons
         tokenizer->lowercase = true;
         return DISTIL_OK;
     }
-    if (!type || strcmp(type, "BertNormalizer"))
+    if (!type || strcmp(type, "BertNormalizer") != 0)
         return unsupported(vocabulary, "normalizer", "BertNormalizer", normalizer);
     struct weights_fields fields = {
         .object = normalizer, .where = vocabulary->where, .error = vocabulary->error};
@@ -175,8 +175,8 @@ static bool is_bert_template(const cJSON *processor, const char **cls, const cha
     const char *pair_cls = special_piece(at[3], 0), *first = special_piece(at[5], 0),
                *second = special_piece(at[7], 1);
     if (!start || !end || !pair_cls || !first || !second || !is_sequence(at[1], "A", 0) ||
-        !is_sequence(at[4], "A", 0) || !is_sequence(at[6], "B", 1) || strcmp(start, pair_cls) ||
-        strcmp(end, first) || strcmp(end, second))
+        !is_sequence(at[4], "A", 0) || !is_sequence(at[6], "B", 1) ||
+        strcmp(start, pair_cls) != 0 || strcmp(end, first) != 0 || strcmp(end, second) != 0)
         return false;
     *cls = start;
     *sep = end;
@@ -189,7 +189,7 @@ static distil_status check_special(const struct weights_vocabulary *vocabulary, 
 {
     char found[WEIGHTS_DESCRIBE];
     *out = weights_token_id(vocabulary->tokenizer, token);
-    if (*out >= 0 && (!cJSON_IsNumber(id) || id->valuedouble != *out))
+    if (*out >= 0 && (!id || !cJSON_IsNumber(id) || id->valuedouble != *out))
         return distil_fail(vocabulary->error, DISTIL_FORMAT,
                            "%s: post_processor: \"%.100s\": expected its id in the vocabulary, %d, "
                            "found %s",
@@ -240,7 +240,7 @@ distil_status weights_read_tokenizer_json(struct weights_vocabulary *vocabulary,
     const cJSON *splitter =
         unwrap(cJSON_GetObjectItemCaseSensitive(json, "pre_tokenizer"), "pretokenizers");
     const char *type = type_of(splitter);
-    if (!type || strcmp(type, "BertPreTokenizer"))
+    if (!type || strcmp(type, "BertPreTokenizer") != 0)
         return unsupported(vocabulary, "pre_tokenizer", "BertPreTokenizer", splitter);
     distil_status status = read_normalizer(vocabulary, json);
     if (!status)

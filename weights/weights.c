@@ -178,7 +178,7 @@ distil_status weights_verify(const struct weights_model *model, distil_error *er
         return distil_fail(error, DISTIL_INVALID,
                            "%s: a HuggingFace directory states no digest to verify", model->path);
     distil_status status = compute_digest(model, digest, error);
-    if (!status && strcmp(digest, model->digest))
+    if (!status && strcmp(digest, model->digest) != 0)
         status =
             distil_fail(error, DISTIL_FORMAT,
                         "%s: " WEIGHTS_KEY_DIGEST ": expected %s, found %s: the file is damaged",
