@@ -67,6 +67,19 @@ static int by_alignment(const void *a, const void *b)
     return difference ? difference : x->order - y->order;
 }
 
+/* Vectors are few and decide much: they stay F32. Positions are added to every token, so that rounding them to I8 turns more
+ * labels than the rest of the embeddings does, and they are small: they are halved instead. */
+static enum weights_dtype stored_dtype(const struct writer *writer, const struct weights_slot *slot,
+                                       const struct weights_tensor *tensor,
+                                       enum weights_dtype dtype)
+{
+    if (slot->vector)
+        return WEIGHTS_F32;
+    if (dtype == WEIGHTS_I8 && tensor == &writer->model->position)
+        return WEIGHTS_F16;
+    return dtype;
+}
+
 static distil_status list_items(struct writer *writer, enum weights_dtype dtype)
 {
     int slots = weights_slot_count(&writer->model->config);
@@ -82,7 +95,7 @@ static distil_status list_items(struct writer *writer, enum weights_dtype dtype)
         struct item *item = &writer->items[writer->count++];
         *item = (struct item){.tensor = tensor,
                               .vector = slot.vector,
-                              .dtype = slot.vector ? WEIGHTS_F32 : dtype,
+                              .dtype = stored_dtype(writer, &slot, tensor, dtype),
                               .order = writer->count};
         snprintf(item->name, sizeof item->name, "%s", slot.name);
         item->bytes = (size_t)slot.rows * (size_t)slot.cols * weights_dtype_bytes(item->dtype);

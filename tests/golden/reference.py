@@ -55,10 +55,13 @@ def record(path, model, texts, keep, about):
 
 
 def round_to_int8(model):
-    """Rounds every matrix as a model file of --dtype int8 stores it: one scale per row, largest magnitude / 127."""
+    """Rounds every matrix as a model file of --dtype int8 stores it: one scale per row, largest magnitude / 127; positions
+    to half precision."""
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
+        for name, parameter in model.named_parameters():
+            if name.endswith("position_embeddings.weight"):
+                parameter.copy_(parameter.half().float())
+            elif parameter.dim() == 2:
                 scale = parameter.abs().amax(dim=1, keepdim=True) / 127
                 scale[scale == 0] = 1
                 parameter.copy_(torch.round(parameter / scale) * scale)
