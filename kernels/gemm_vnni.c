@@ -14,13 +14,29 @@
 /* Four k of 16 columns fill a line, and a step is four lines. */
 enum { ROWS = 8, PANELS = 3, QUAD = 4, STEP = 16 };
 
-static void gelu_tile(float *y, long y_stride, int rows, int panels)
+/* y = epilogue((sum - zero * column_sum) * x scale * w scale + bias). Apart from the multiplication, and by way of memory,
+ * because clang 14 would otherwise keep the sums in memory there. */
+static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
 {
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < panels; v++) {
-            float *out = y + i * y_stride + KERN_PANEL * v;
-            _mm512_storeu_ps(out, kern_gelu16(_mm512_loadu_ps(out)));
+    const struct kern_gemm *job = tile->job;
+    const struct kern_weights *weights = job->w;
+    for (int v = 0; v < panels; v++) {
+        long column = (tile->panel + v) * KERN_PANEL;
+        __m512i column_sum = _mm512_loadu_si512(weights->column_sum + column);
+        __m512 scale = _mm512_loadu_ps(weights->scale + column);
+        __m512 bias = _mm512_loadu_ps(weights->bias + column);
+        for (int i = 0; i < rows; i++) {
+            long row = tile->row + i;
+            __m512i zero = _mm512_set1_epi32(job->x->zero[row]);
+            __m512i sum = _mm512_load_si512(tile->sums + (v * GEMM_ROWS_MAX + i) * KERN_PANEL);
+            sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, column_sum));
+            __m512 scaled =
+                _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(job->x->scale[row]));
+            __m512 value = _mm512_fmadd_ps(scaled, scale, bias);
+            _mm512_storeu_ps(job->y + row * job->y_stride + column,
+                             job->epilogue == KERN_GELU ? kern_gelu16(value) : value);
         }
+    }
 }
 
 /* Adds the products of u8 values and s8 columns, four by four. In assembly because gcc 12 copies
@@ -56,35 +72,6 @@ static inline __attribute__((always_inline)) void multiply_add(__m512i sum[ROWS]
     }
 }
 
-/* y = (sum - zero * column_sum) * x scale * w scale + bias */
-static inline __attribute__((always_inline)) void store_tile(const struct gemm_tile *tile,
-                                                             __m512i sum[ROWS][PANELS],
-                                                             const int rows, const int panels)
-{
-    const struct kern_gemm *job = tile->job;
-    const struct kern_weights *weights = job->w;
-    float *y = job->y + tile->row * job->y_stride + tile->panel * KERN_PANEL;
-
-    GEMM_UNROLL
-    for (int v = 0; v < panels; v++) {
-        long column = (tile->panel + v) * KERN_PANEL;
-        __m512i column_sum = _mm512_loadu_si512(weights->column_sum + column);
-        __m512 scale = _mm512_loadu_ps(weights->scale + column);
-        __m512 bias = _mm512_loadu_ps(weights->bias + column);
-        GEMM_UNROLL
-        for (int i = 0; i < rows; i++) {
-            __m512i zero = _mm512_set1_epi32(job->x->zero[tile->row + i]);
-            __m512i exact = _mm512_sub_epi32(sum[i][v], _mm512_mullo_epi32(zero, column_sum));
-            __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(exact),
-                                          _mm512_set1_ps(job->x->scale[tile->row + i]));
-            _mm512_storeu_ps(y + i * job->y_stride + KERN_PANEL * v,
-                             _mm512_fmadd_ps(scaled, scale, bias));
-        }
-    }
-    if (job->epilogue == KERN_GELU)
-        gelu_tile(y, job->y_stride, rows, panels);
-}
-
 static inline __attribute__((always_inline)) void multiply_tile(const struct gemm_tile *tile,
                                                                 const int rows, const int panels)
 {
@@ -108,7 +95,14 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct gem
             multiply_add(sum, x + k + u, tile->x_pitch, w + (k + u) * KERN_PANEL, tile->w_pitch,
                          rows, panels);
     }
-    store_tile(tile, sum, rows, panels);
+
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++) {
+        GEMM_UNROLL
+        for (int v = 0; v < panels; v++)
+            _mm512_store_si512(tile->sums + (v * GEMM_ROWS_MAX + i) * KERN_PANEL, sum[i][v]);
+    }
+    finish_tile(tile, rows, panels);
 }
 
 #define TILE(rows, panels)                                                                         \

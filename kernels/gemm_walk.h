@@ -31,13 +31,15 @@ enum {
 /* One tile: `rows` rows times `panels` neighbouring panels over one block of k. */
 struct gemm_tile {
     const struct kern_gemm *job;
-    long row, panel;   /* the first of each */
-    const char *x;     /* activations of the first row, from the block's first k */
-    long x_pitch;      /* bytes from one row to the next */
-    const char *w;     /* weights of the first panel, from the block's first k */
-    long w_pitch;      /* bytes from one panel to the next */
-    long depth;        /* of the block */
-    int first, last;   /* whether the block is the first and the last one of k */
+    long row, panel; /* the first of each */
+    const char *x;   /* activations of the first row, from the block's first k */
+    long x_pitch;    /* bytes from one row to the next */
+    const char *w;   /* weights of the first panel, from the block's first k */
+    long w_pitch;    /* bytes from one panel to the next */
+    long depth;      /* of the block */
+    int first, last; /* whether the block is the first and the last one of k */
+    int32_t *
+        sums; /* (GEMM_PANELS_MAX, GEMM_ROWS_MAX, KERN_PANEL), aligned to 64: room for a tile's integer sums */
     const char *ahead; /* what to prefetch next */
     long ahead_lines;  /* how many lines of it at every step */
 };
@@ -112,7 +114,8 @@ static inline void gemm_walk(const struct kern_gemm *job, const struct gemm_plan
     long rows = job->m1 - job->m0;
     long chunks = gemm_ceil_div(rows, chunk_rows);
 
-    struct gemm_tile tile = {.job = job, .x_pitch = x_pitch, .w_pitch = panel_bytes};
+    _Alignas(GEMM_LINE) int32_t sums[GEMM_PANELS_MAX * GEMM_ROWS_MAX * KERN_PANEL];
+    struct gemm_tile tile = {.job = job, .sums = sums, .x_pitch = x_pitch, .w_pitch = panel_bytes};
     for (long c = 0; c < chunks; c++) {
         long m0 = job->m0 + rows * c / chunks;
         long m1 = job->m0 + rows * (c + 1) / chunks;
