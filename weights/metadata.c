@@ -270,11 +270,12 @@ static distil_status read_added(const struct weights_fields *fields,
         struct weights_fields token_fields = {
             .object = item, .where = fields->where, .error = fields->error};
         struct weights_added_token token = {0};
+        const char *content;
         status = weights_get_int(&token_fields, "id", true, 0, vocabulary->rows - 1, &token.id);
         if (!status)
-            status = weights_read_added_token(&token, item, fields->where, fields->error);
+            status = weights_read_added_token(&token, &content, item, fields->where, fields->error);
         if (!status)
-            status = weights_vocabulary_add(vocabulary, &token);
+            status = weights_vocabulary_add(vocabulary, content, &token);
     }
     return status;
 }

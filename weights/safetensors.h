@@ -36,7 +36,7 @@ struct weights_safetensors {
     size_t data_start;     /* of the data section in the file */
     size_t count;
     struct weights_stored *tensors;  /* (count) in file order */
-    struct weights_by_name *by_name;  /* (count) in order of name */
+    struct weights_by_name *by_name; /* (count) in order of name */
 };
 
 /* Checks the whole header: bounds, types, shapes against bytes, no tensor twice, no overlap, no

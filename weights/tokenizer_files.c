@@ -109,24 +109,24 @@ static distil_status grow_added(struct weights_vocabulary *vocabulary)
     return DISTIL_OK;
 }
 
-distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary,
+distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary, const char *content,
                                      const struct weights_added_token *token)
 {
     struct weights_tokenizer *tokenizer = vocabulary->tokenizer;
-    distil_status status = check_id(vocabulary, token->id, token->content);
+    distil_status status = check_id(vocabulary, token->id, content);
     if (status)
         return status;
-    int known = weights_token_id(tokenizer, token->content);
+    int known = weights_token_id(tokenizer, content);
     if (known >= 0 && known != token->id)
         return distil_fail(
             vocabulary->error, DISTIL_FORMAT,
             "%s: added token \"%.100s\": expected its id in the vocabulary, %d, found %d",
-            vocabulary->where, token->content, known, token->id);
+            vocabulary->where, content, known, token->id);
     const char *holder = tokenizer->tokens[token->id];
-    if (holder && strcmp(holder, token->content) != 0)
+    if (holder && strcmp(holder, content) != 0)
         return distil_fail(vocabulary->error, DISTIL_FORMAT,
                            "%s: id %d belongs to two tokens, \"%.100s\" and \"%.100s\"",
-                           vocabulary->where, token->id, holder, token->content);
+                           vocabulary->where, token->id, holder, content);
     status = grow_added(vocabulary);
     if (status)
         return status;
@@ -135,27 +135,27 @@ distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary,
         at++;
     bool again = at < tokenizer->added_count;
     bool outside = again ? tokenizer->added[at].outside : !holder;
-    char *content = weights_arena_copy(vocabulary->arena, token->content);
-    if (!content)
+    char *copy = weights_arena_copy(vocabulary->arena, content);
+    if (!copy)
         return weights_no_memory(vocabulary->where, vocabulary->error);
     tokenizer->added[at] = *token;
-    tokenizer->added[at].content = content;
+    tokenizer->added[at].content = copy;
     tokenizer->added[at].outside = outside;
     tokenizer->added_count += !again;
-    tokenizer->tokens[token->id] = content;
+    tokenizer->tokens[token->id] = copy;
     if (token->id >= tokenizer->count)
         tokenizer->count = token->id + 1;
     return DISTIL_OK;
 }
 
-distil_status weights_read_added_token(struct weights_added_token *token, const cJSON *json,
-                                       const char *where, distil_error *error)
+distil_status weights_read_added_token(struct weights_added_token *token, const char **content,
+                                       const cJSON *json, const char *where, distil_error *error)
 {
     struct weights_fields fields = {.object = json, .where = where, .error = error};
-    const char *content = NULL;
+    *content = NULL;
     token->normalized = true;
-    distil_status status = weights_get_string(&fields, "content", true, &content);
-    if (!status && !*content)
+    distil_status status = weights_get_string(&fields, "content", true, content);
+    if (!status && !**content)
         status =
             distil_fail(error, DISTIL_FORMAT, "%s: content: expected a token, found \"\"", where);
     if (!status)
@@ -170,7 +170,6 @@ distil_status weights_read_added_token(struct weights_added_token *token, const 
         status = weights_get_bool(&fields, "lstrip", false, &token->lstrip);
     if (!status)
         status = weights_get_bool(&fields, "rstrip", false, &token->rstrip);
-    token->content = content;
     return status;
 }
 
@@ -285,12 +284,13 @@ static distil_status read_added_decoder(struct weights_vocabulary *vocabulary, c
     const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(config, "added_tokens_decoder");
     for (const cJSON *item = decoder ? decoder->child : NULL; item && !status; item = item->next) {
         struct weights_added_token token = {0};
+        const char *content;
         char *end = NULL;
         long id = item->string ? strtol(item->string, &end, 10) : -1;
         token.id = !end || *end || id < 0 || id >= vocabulary->rows ? -1 : (int)id;
-        status = weights_read_added_token(&token, item, path, vocabulary->error);
+        status = weights_read_added_token(&token, &content, item, path, vocabulary->error);
         if (!status)
-            status = weights_vocabulary_add(vocabulary, &token);
+            status = weights_vocabulary_add(vocabulary, content, &token);
     }
     return status;
 }
@@ -302,10 +302,10 @@ static distil_status read_added_file(struct weights_vocabulary *vocabulary, cons
     distil_status status = read_optional(&json, path, vocabulary->error);
     for (const cJSON *item = json ? json->child : NULL; item && !status; item = item->next) {
         struct weights_fields fields = {.object = json, .where = path, .error = vocabulary->error};
-        struct weights_added_token token = {.content = item->string, .normalized = true};
+        struct weights_added_token token = {.normalized = true};
         status = weights_get_int(&fields, item->string, true, 0, vocabulary->rows - 1, &token.id);
         if (!status)
-            status = weights_vocabulary_add(vocabulary, &token);
+            status = weights_vocabulary_add(vocabulary, item->string, &token);
     }
     cJSON_Delete(json);
     return status;
@@ -345,9 +345,8 @@ static distil_status read_bare_vocabulary(struct weights_vocabulary *vocabulary,
             known |= tokenizer->added[j].id == id;
         if (known)
             continue;
-        struct weights_added_token token = {
-            .content = tokenizer->tokens[id], .id = id, .special = true};
-        status = weights_vocabulary_add(vocabulary, &token);
+        struct weights_added_token token = {.id = id, .special = true};
+        status = weights_vocabulary_add(vocabulary, tokenizer->tokens[id], &token);
     }
     if (status)
         return status;

@@ -36,12 +36,14 @@ distil_status weights_vocabulary_begin(struct weights_vocabulary *vocabulary);
 /* Gives an id its token, which is not copied. */
 distil_status weights_vocabulary_set(struct weights_vocabulary *vocabulary, int id,
                                      const char *token);
-/* Adds an added token, copying its content; one that is there already takes the flags given now. */
-distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary,
+/* Adds an added token, copying its content; one that is there already takes the flags given now.
+ * token->content is not read. */
+distil_status weights_vocabulary_add(struct weights_vocabulary *vocabulary, const char *content,
                                      const struct weights_added_token *token);
-/* The flags and content of an added token from its JSON object; id is not touched. */
-distil_status weights_read_added_token(struct weights_added_token *token, const cJSON *json,
-                                       const char *where, distil_error *error);
+/* The flags of an added token from its JSON object, and its content, which points into it; the id
+ * is not touched. */
+distil_status weights_read_added_token(struct weights_added_token *token, const char **content,
+                                       const cJSON *json, const char *where, distil_error *error);
 
 /* tokenizer_json.c: all but pad and mask. */
 distil_status weights_read_tokenizer_json(struct weights_vocabulary *vocabulary, const cJSON *json);

@@ -129,11 +129,13 @@ static distil_status read_added(struct weights_vocabulary *vocabulary, const cJS
         struct weights_fields fields = {
             .object = item, .where = vocabulary->where, .error = vocabulary->error};
         struct weights_added_token token = {0};
+        const char *content;
         status = weights_get_int(&fields, "id", true, 0, vocabulary->rows - 1, &token.id);
         if (!status)
-            status = weights_read_added_token(&token, item, vocabulary->where, vocabulary->error);
+            status = weights_read_added_token(&token, &content, item, vocabulary->where,
+                                              vocabulary->error);
         if (!status)
-            status = weights_vocabulary_add(vocabulary, &token);
+            status = weights_vocabulary_add(vocabulary, content, &token);
     }
     return status;
 }

@@ -70,7 +70,7 @@ struct weights_config {
 };
 
 struct weights_added_token {
-    const char *content; /* UTF-8 */
+    char *content; /* UTF-8 */
     int id;
     bool special, single_word, lstrip, rstrip, normalized;
     bool outside; /* of the WordPiece vocabulary, so that no word yields it */
