@@ -34,7 +34,7 @@ done
 
 cd "$(dirname "$0")/.."
 deploy/packages.sh build serve
-cmake --preset release >/dev/null
+cmake --preset release -DDISTILD_TESTS=OFF >/dev/null
 cmake --build build/release -j "$(nproc)"
 
 server=
