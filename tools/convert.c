@@ -102,7 +102,7 @@ static distil_status report(const struct convert_settings *settings, enum weight
         fprintf(stdout, ",\"dtype\":\"%s\",\"bytes\":%lld,\"digest\":\"%s\",\"seconds\":%.3f}\n",
                 weights_dtype_name(dtype), (long long)about.st_size, written->digest, seconds);
     } else {
-        fprintf(stdout, "%s: %s, %.1f MB, %.2f s\nsha256 %s\n", settings->output,
+        fprintf(stdout, "%s: %s, %.1f MB, %.2f s\ndigest %s\n", settings->output,
                 weights_dtype_name(dtype), (double)about.st_size / 1e6, seconds, written->digest);
     }
     weights_free(written);
