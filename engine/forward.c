@@ -88,11 +88,12 @@ static long panels(long columns)
 }
 
 /* x as the products with w read it; nothing to do where they read floats. */
-static void quantise(const struct run *r, struct kern_rows *x, const struct kern_weights *w)
+static void prepare(const struct run *r, struct kern_rows *x, const struct kern_weights *w)
 {
-    if (w->scheme != KERN_INT8)
+    const struct kern_table *kernels = &r->model->kernels;
+    if (!kernels->prepare[w->scheme])
         return;
-    r->model->kernels.quantise(&r->model->kernels, x, w->k, r->m0, r->m1);
+    kernels->prepare[w->scheme](kernels, x, w->k, r->m0, r->m1);
     step(r);
 }
 
@@ -219,11 +220,11 @@ static void attention_of_first(const struct run *r, const struct kern_rows *q)
 static void rest_of_layer(const struct run *r, const struct engine_layer *layer)
 {
     struct engine_workspace *work = &r->s->work;
-    quantise(r, &work->context, &layer->output);
+    prepare(r, &work->context, &layer->output);
     linear(r, &work->context, &layer->output, KERN_IDENTITY, &work->y);
     add_norm(r, &work->y, &layer->attention_norm, &work->x);
     linear(r, &work->x, &layer->up, KERN_GELU, &work->inner);
-    quantise(r, &work->inner, &layer->down);
+    prepare(r, &work->inner, &layer->down);
     linear(r, &work->inner, &layer->down, KERN_IDENTITY, &work->y);
     add_norm(r, &work->y, &layer->output_norm, &work->x);
 }
@@ -258,7 +259,7 @@ static void first_token_layer(struct run *r, const struct engine_layer *layer)
                     work->x.f32 + chunk->start[b] * work->x.stride, (size_t)hidden * sizeof(float));
     meet(r);
     set_rows(r, chunk->texts);
-    quantise(r, &work->x, &layer->qkv);
+    prepare(r, &work->x, &layer->qkv);
     product(r, &work->x, &layer->qkv, 0, panels(hidden), KERN_IDENTITY, &work->y);
     if (r->by_rows)
         meet(r);

@@ -50,6 +50,9 @@ static distil_status choose_level(const distil_options *options, enum kern_level
     return DISTIL_OK;
 }
 
+static const char *const precision_names[KERN_SCHEMES] = {
+    [KERN_F32] = "fp32", [KERN_BF16] = "bf16", [KERN_INT8] = "int8"};
+
 /* Eight-bit activations keep int8 within its accuracy; the seven bits of the levels below do not
  * everywhere. */
 static enum kern_scheme fastest_accurate_scheme(enum kern_level level)
@@ -64,14 +67,14 @@ static distil_status choose_scheme(const distil_options *options, enum kern_leve
     *scheme = fastest_accurate_scheme(level);
     if (!name || !*name)
         return DISTIL_OK;
-    if (strcmp(name, "fp32") == 0)
-        *scheme = KERN_F32;
-    else if (strcmp(name, "int8") == 0)
-        *scheme = KERN_INT8;
-    else
-        return distil_fail(error, DISTIL_INVALID, "precision: expected fp32 or int8, found '%.40s'",
-                           name);
-    return DISTIL_OK;
+    for (int i = 0; i < KERN_SCHEMES; i++) {
+        if (precision_names[i] && strcmp(name, precision_names[i]) == 0) {
+            *scheme = (enum kern_scheme)i;
+            return DISTIL_OK;
+        }
+    }
+    return distil_fail(error, DISTIL_INVALID,
+                       "precision: expected fp32, bf16 or int8, found '%.40s'", name);
 }
 
 static struct weights_pack_job pack_job(const struct distil_model *model, enum kern_scheme scheme,
@@ -246,7 +249,7 @@ static void fill_info(struct distil_model *model)
     model->info = (distil_info){
         .path = model->weights->path,
         .digest = model->weights->digest,
-        .precision = model->scheme == KERN_INT8 ? "int8" : "fp32",
+        .precision = precision_names[model->scheme],
         .cpu = model->kernels.name,
         .task = task_of(config->task),
         .problem = problem_of(config->problem),

@@ -34,14 +34,37 @@ static struct kern_rows take_rows(struct arena *arena, long rows, long columns)
     };
 }
 
-/* The stride is the same for all, so that a row has one place whatever matrix it belongs to:
- * threads that keep to their own rows then never touch another's. */
-static void share_quantised(struct kern_rows *rows, const struct kern_rows *quantised)
+/* What the products of a scheme read of (rows, columns), besides the floats. */
+static struct kern_rows take_prepared(struct arena *arena, enum kern_scheme scheme, long rows,
+                                      long columns)
 {
-    rows->q8 = quantised->q8;
-    rows->q8_stride = quantised->q8_stride;
-    rows->scale = quantised->scale;
-    rows->zero = quantised->zero;
+    struct kern_rows prepared = {0};
+    if (scheme == KERN_INT8) {
+        long bytes = spread((columns + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN);
+        prepared.q8 = take(arena, (size_t)rows, (size_t)bytes);
+        prepared.q8_stride = bytes;
+        prepared.scale = take(arena, (size_t)rows, sizeof(float));
+        prepared.zero = take(arena, (size_t)rows, sizeof(int32_t));
+    } else if (scheme == KERN_BF16 || scheme == KERN_SPLIT_BF16) {
+        long padded = (columns + KERN_BF16_ALIGN - 1) / KERN_BF16_ALIGN * KERN_BF16_ALIGN;
+        long bytes = spread(padded * (long)sizeof(uint16_t));
+        prepared.bf16 = take(arena, (size_t)rows, (size_t)bytes);
+        prepared.bf16_stride = bytes / (long)sizeof(uint16_t);
+        if (scheme == KERN_SPLIT_BF16)
+            prepared.bf16_low = take(arena, (size_t)rows, (size_t)bytes);
+    }
+    return prepared;
+}
+
+/* The strides are the same for all, so that a row has one place whatever matrix it belongs to:
+ * threads that keep to their own rows then never touch another's. */
+static void share_prepared(struct kern_rows *rows, const struct kern_rows *prepared)
+{
+    float *f32 = rows->f32;
+    long stride = rows->stride;
+    *rows = *prepared;
+    rows->f32 = f32;
+    rows->stride = stride;
 }
 
 static void take_workspace(struct arena *arena, const distil_model *model, long tokens, int threads,
@@ -55,19 +78,11 @@ static void take_workspace(struct arena *arena, const distil_model *model, long 
     work->y = take_rows(arena, tokens, info->hidden);
     work->inner = take_rows(arena, tokens, info->ffn);
     work->logits = take_rows(arena, tokens, info->label_count ? info->label_count : 1);
-    if (model->scheme == KERN_INT8) {
-        long bytes = spread((widest + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN);
-        struct kern_rows quantised = {
-            .q8 = take(arena, (size_t)tokens, (size_t)bytes),
-            .q8_stride = bytes,
-            .scale = take(arena, (size_t)tokens, sizeof(float)),
-            .zero = take(arena, (size_t)tokens, sizeof(int32_t)),
-        };
-        share_quantised(&work->x, &quantised);
-        share_quantised(&work->context, &quantised);
-        share_quantised(&work->y, &quantised);
-        share_quantised(&work->inner, &quantised);
-    }
+    const struct kern_rows prepared = take_prepared(arena, model->scheme, tokens, widest);
+    share_prepared(&work->x, &prepared);
+    share_prepared(&work->context, &prepared);
+    share_prepared(&work->y, &prepared);
+    share_prepared(&work->inner, &prepared);
     work->scratch_size = model->kernels.attention_scratch(info->window, info->hidden / info->heads);
     work->scratch_size = (work->scratch_size + 63) / 64 * 64;
     work->scratch = take(arena, (size_t)threads, work->scratch_size);

@@ -12,8 +12,8 @@ enum {
 };
 
 /* What the forward pass works in. T is the most tokens of a chunk; widths are padded. Every matrix
- * that an INT8 product reads shares one quantised form, since none is read after the next is
- * written. */
+ * that a product of the encoder reads shares one form for its scheme (quantised or rounded), since
+ * none is read after the next is written. */
 struct engine_workspace {
     struct kern_rows x;       /* (T, hidden): the residual stream */
     struct kern_rows qkv;     /* (T, 3 hidden) */

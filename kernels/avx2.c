@@ -190,6 +190,8 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
         const struct extremes e = scale_row(job, y, mean, 1.0f / sqrtf(variance + job->eps));
         if (job->y->q8)
             quantise_row(job->y, m, job->width, e, table->q8_max);
+        if (job->y->bf16)
+            table->prepare[KERN_BF16](table, job->y, job->width, m, m + 1);
     }
 }
 
@@ -210,7 +212,7 @@ void kern_overlay_avx2(struct kern_table *table)
     table->panel_group = 2;
     table->gemm[KERN_F32] = kern_gemm_f32_avx2;
     table->gemm[KERN_INT8] = kern_gemm_int8_avx2;
-    table->quantise = quantise;
+    table->prepare[KERN_INT8] = quantise;
     table->add_norm = add_norm;
     table->attention = kern_attention_avx2;
     table->attention_scratch = kern_attention_scratch_avx2;

@@ -8,7 +8,8 @@
  *   - The order in which products are summed depends on k alone, never on how many rows or panels a call has (the
  *     OpenBLAS product is the exception), so the same row gives the same bits whatever else is computed beside it.
  *   - INT8 products are bit-exact: every level with the same kern_table.q8_max gives the same bytes as scalar.c, for
- *     KERN_IDENTITY. Float products keep |error| <= k * 2^-24 * sum |x||w| against exact arithmetic.
+ *     KERN_IDENTITY. Float products keep |error| <= k * 2^-24 * sum |x||w| against exact arithmetic, BF16 products the
+ *     same bound against exact arithmetic on the rounded values. Rounding to bf16 is bit-exact.
  *   - An INT8 product has k <= 32768, so that its sums stay inside 32 bits.
  *   - Rows, columns and depth are as long as the arguments say, any value from 1 up; buffers need no alignment beyond
  *     that of their type, but 64 bytes is fastest. Widths named "padded" are rounded up to KERN_PANEL.
@@ -20,8 +21,9 @@
 #include <stdint.h>
 
 enum {
-    KERN_PANEL = 16,   /* output columns of one weight panel */
-    KERN_Q8_ALIGN = 64 /* quantised rows and their weights are padded to this many values of k */
+    KERN_PANEL = 16,     /* output columns of one weight panel */
+    KERN_Q8_ALIGN = 64,  /* quantised rows and their weights are padded to this many values of k */
+    KERN_BF16_ALIGN = 32 /* the same for bf16 rows and their weights */
 };
 
 /* From the slowest to the fastest; each runs on every CPU that has what the one above it needs. KERN_OPENBLAS computes
@@ -35,10 +37,17 @@ enum kern_level {
     KERN_LEVELS
 };
 
-/* How the weights of a product are held and its arithmetic done. */
+/* How the weights of a product are held and its arithmetic done.
+ *
+ * A float rounds to bf16 (its upper 16 bits) as vcvtneps2bf16 does: to nearest, ties to even; a denormal becomes a zero
+ * of its sign; a NaN stays one, made quiet. */
 enum kern_scheme {
-    KERN_F32, /* float weights, float arithmetic */
+    KERN_F32,  /* float weights, float arithmetic */
+    KERN_BF16, /* bf16 weights and activations, products added up in float */
     KERN_INT8, /* s8 weights with a scale per column, u8 activations with a scale and zero point per row */
+    /* Weights and activations as two bf16 each, hi = bf16(x) and lo = bf16(x - hi), and three of their four products,
+     * hi hi + hi lo + lo hi, added up in float: nearly float arithmetic with bf16 instructions. */
+    KERN_SPLIT_BF16,
     KERN_SCHEMES
 };
 
@@ -49,15 +58,19 @@ enum kern_epilogue {
 };
 
 /* A matrix of activations, (rows, columns), in the forms its readers want. f32 is always there. q8, scale and zero are
- * NULL unless an INT8 product reads the matrix: row r is scale[r] * (q8 - zero[r]). */
+ * NULL unless an INT8 product reads the matrix: row r is scale[r] * (q8 - zero[r]). bf16 is NULL unless a BF16 or
+ * SPLIT_BF16 product does, bf16_low unless a SPLIT_BF16 product does. */
 struct kern_rows {
     float *f32;
     long stride; /* floats from one row of f32 to the next */
-    uint8_t *q8; /* in the level's own order: written by quantise or add_norm, read by gemm */
+    uint8_t *q8; /* in the level's own order: written by prepare or add_norm, read by gemm */
     /* Bytes of one row of q8: columns rounded up to KERN_Q8_ALIGN, and never a multiple of 4096. */
     long q8_stride;
-    float *scale;  /* (rows) */
-    int32_t *zero; /* (rows), 0..kern_table.q8_max */
+    float *scale;   /* (rows) */
+    int32_t *zero;  /* (rows), 0..kern_table.q8_max */
+    uint16_t *bf16; /* (rows, columns rounded up to KERN_BF16_ALIGN), written and read as q8 is */
+    uint16_t *bf16_low; /* the same: what rounding to bf16 left over, bf16(f32 - bf16) */
+    long bf16_stride;   /* values from one row of bf16, and of bf16_low, to the next */
 };
 
 /* A packed weight matrix (n, k) and what is added to its products. Columns n..padded n have zero weights, bias, scale and
@@ -65,8 +78,9 @@ struct kern_rows {
 struct kern_weights {
     enum kern_scheme scheme;
     long n, k;
-    /* F32: (n/16, k, 16) float, or as kern_table.pack_f32 says; INT8: (n/16, k/4, 16, 4) s8 with k
-     * padded to 64. */
+    /* F32: (n/16, k, 16) float, or as the level's pack_floats says; BF16: (n/16, k/2, 16, 2) bf16 with k padded to 32;
+     * SPLIT_BF16: (n/16, 2, k/2, 16, 2), in each panel the hi values and then the lo values; INT8: (n/16, k/4, 16, 4)
+     * s8 with k padded to 64. */
     const void *panels;
     const float *bias;         /* (padded n) */
     const float *scale;        /* (padded n), INT8 only */
@@ -97,8 +111,8 @@ struct kern_attention {
 };
 
 /* y[m0..m1] = LayerNorm(x + residual) * gamma + beta over `width` columns; eps is added to the variance (mean of squares
- * about the mean). residual may be NULL; y->f32 may be x or residual. Where y->q8 is set, the rows are quantised too,
- * exactly as quantise would. */
+ * about the mean). residual may be NULL; y->f32 may be x or residual. Every form of y that is set is written
+ * too, exactly as prepare would. */
 struct kern_norm {
     const float *x;
     long x_stride;
@@ -117,13 +131,19 @@ struct kern_table {
     int q8_max; /* largest quantised activation: 255, or 127 where 16-bit sums would saturate */
     int panel_group; /* panels that gemm likes at a time: split work at multiples of it */
 
+    /* NULL for a scheme that the level does not have, here and below: KERN_SPLIT_BF16, so far. */
     void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
 
-    /* Quantises rows m0..m1, `width` columns each, of rows->f32 into rows->q8, scale and zero:
+    /* Writes the form that a scheme's product reads of rows m0..m1, `width` columns each, of rows->f32. NULL for
+     * KERN_F32: there is nothing to do.
+     *
+     * KERN_BF16 and KERN_SPLIT_BF16: bf16, and bf16_low where it is set; the padding is 0.
+     *
+     * KERN_INT8: q8, scale and zero, where
      *   lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / q8_max (1 where that is 0, denormal or not finite),
      *   zero = rint(-lo / scale), q = clamp(rint(x * (1 / scale)) + zero, 0, q8_max); the padding is 0. */
-    void (*quantise)(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
-                     long m1);
+    void (*prepare[KERN_SCHEMES])(const struct kern_table *table, struct kern_rows *rows,
+                                  long width, long m0, long m1);
     void (*add_norm)(const struct kern_table *table, const struct kern_norm *job);
     void (*attention)(const struct kern_attention *job);
     size_t (*attention_scratch)(long tokens, long dim);
@@ -131,7 +151,8 @@ struct kern_table {
 
     /* Packing. `rows` are 16 pointers to k weights each, one an output column, NULL for a column of padding. */
     size_t (*panel_bytes[KERN_SCHEMES])(long k); /* of one packed panel */
-    void (*pack_f32)(void *panel, const float *const rows[KERN_PANEL], long k);
+    /* From float weights; NULL for KERN_INT8, whose weights are quantised first. */
+    void (*pack_floats[KERN_SCHEMES])(void *panel, const float *const rows[KERN_PANEL], long k);
     void (*pack_s8)(void *panel, int32_t column_sum[KERN_PANEL],
                     const int8_t *const rows[KERN_PANEL], long k);
     /* q = rint(w / scale), scale = max |w| / 127; returns scale, and 0 for a row of zeros. */

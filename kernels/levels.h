@@ -15,6 +15,7 @@ void kern_overlay_scalar(struct kern_table *table); /* scalar.c: every entry */
 void kern_overlay_openblas(struct kern_table *table);
 
 void kern_gemm_f32_scalar(const struct kern_gemm *job); /* scalar_gemm.c */
+void kern_gemm_bf16_scalar(const struct kern_gemm *job);
 void kern_gemm_int8_scalar(const struct kern_gemm *job);
 void kern_gelu_scalar(float *x, long n);
 #if defined(__x86_64__)

@@ -82,6 +82,6 @@ void kern_overlay_openblas(struct kern_table *table)
 #endif
     table->level = KERN_OPENBLAS;
     table->panel_group = 8; /* few, large calls: each packs its operands */
-    table->pack_f32 = pack_f32;
+    table->pack_floats[KERN_F32] = pack_f32;
     table->panel_bytes[KERN_F32] = panel_bytes;
 }

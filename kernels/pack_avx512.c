@@ -143,7 +143,7 @@ static void s8_to_f32(float *out, const int8_t *in, float scale, long n)
 
 void kern_overlay_pack_avx512(struct kern_table *table)
 {
-    table->pack_f32 = pack_f32;
+    table->pack_floats[KERN_F32] = pack_f32;
     table->pack_s8 = pack_s8;
     table->quantise_weights = quantise_weights;
     table->f16_to_f32 = f16_to_f32;

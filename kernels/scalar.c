@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/bf16.h"
 #include "kernels/levels.h"
 #include "kernels/quantise.h"
 
@@ -34,6 +35,22 @@ static void quantise(const struct kern_table *table, struct kern_rows *rows, lon
     }
 }
 
+/* Bit-exact on every level. */
+static void round_rows(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
+                       long m1)
+{
+    (void)table;
+    for (long m = m0; m < m1; m++) {
+        const float *x = rows->f32 + m * rows->stride;
+        for (long i = 0; i < kern_round_up(width, KERN_BF16_ALIGN); i++) {
+            const long at = m * rows->bf16_stride + i;
+            rows->bf16[at] = i < width ? kern_bf16_round(x[i]) : 0;
+            if (rows->bf16_low)
+                rows->bf16_low[at] = i < width ? kern_bf16_rest(x[i]) : 0;
+        }
+    }
+}
+
 /* The mean first, then the variance about it, both in double here. Every level keeps
  *   |error| <= 2^-24 * (width + 8) * max |x + residual| / sd * |gamma| + 2^-23 * (|y| + |beta|), sd
  * = sqrt(variance + eps). */
@@ -57,7 +74,9 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
             y[i] = (float)(((double)y[i] - mean) * inverse) * job->gamma[i] + job->beta[i];
     }
     if (job->y->q8)
-        table->quantise(table, job->y, job->width, job->m0, job->m1);
+        table->prepare[KERN_INT8](table, job->y, job->width, job->m0, job->m1);
+    if (job->y->bf16)
+        table->prepare[KERN_BF16](table, job->y, job->width, job->m0, job->m1);
 }
 
 static size_t attention_scratch(long tokens, long dim)
@@ -121,12 +140,27 @@ static size_t panel_bytes_int8(long k)
     return (size_t)kern_round_up(k, KERN_Q8_ALIGN) * KERN_PANEL;
 }
 
+static size_t panel_bytes_bf16(long k)
+{
+    return (size_t)kern_round_up(k, KERN_BF16_ALIGN) * KERN_PANEL * sizeof(uint16_t);
+}
+
 static void pack_f32(void *panel, const float *const rows[KERN_PANEL], long k)
 {
     float *out = panel;
     for (long i = 0; i < k; i++) {
         for (long j = 0; j < KERN_PANEL; j++)
             out[i * KERN_PANEL + j] = rows[j] ? rows[j][i] : 0.0f;
+    }
+}
+
+static void pack_bf16(void *panel, const float *const rows[KERN_PANEL], long k)
+{
+    uint16_t *out = panel;
+    for (long i = 0; i < kern_round_up(k, KERN_BF16_ALIGN); i++) {
+        for (long j = 0; j < KERN_PANEL; j++)
+            out[(i / 2 * KERN_PANEL + j) * 2 + i % 2] =
+                rows[j] && i < k ? kern_bf16_round(rows[j][i]) : 0;
     }
 }
 
@@ -197,14 +231,19 @@ void kern_overlay_scalar(struct kern_table *table)
         .level = KERN_SCALAR,
         .q8_max = 255,
         .panel_group = 1,
-        .gemm = {[KERN_F32] = kern_gemm_f32_scalar, [KERN_INT8] = kern_gemm_int8_scalar},
-        .quantise = quantise,
+        .gemm = {[KERN_F32] = kern_gemm_f32_scalar,
+                 [KERN_BF16] = kern_gemm_bf16_scalar,
+                 [KERN_INT8] = kern_gemm_int8_scalar},
+        .prepare =
+            {[KERN_BF16] = round_rows, [KERN_INT8] = quantise, [KERN_SPLIT_BF16] = round_rows},
         .add_norm = add_norm,
         .attention = attention,
         .attention_scratch = attention_scratch,
         .gelu = kern_gelu_scalar,
-        .panel_bytes = {[KERN_F32] = panel_bytes_f32, [KERN_INT8] = panel_bytes_int8},
-        .pack_f32 = pack_f32,
+        .panel_bytes = {[KERN_F32] = panel_bytes_f32,
+                        [KERN_BF16] = panel_bytes_bf16,
+                        [KERN_INT8] = panel_bytes_int8},
+        .pack_floats = {[KERN_F32] = pack_f32, [KERN_BF16] = pack_bf16},
         .pack_s8 = pack_s8,
         .quantise_weights = quantise_weights,
         .f16_to_f32 = f16_to_f32,

@@ -1,9 +1,14 @@
-/* scalar_gemm.c: the specification of the two products and of their packed layouts. Plain loops.
+/* scalar_gemm.c: the specification of the products and of their packed layouts. Plain loops.
  *
  * KERN_F32. A panel is (k, 16) float: panel[i][j] is weight i of the panel's column j.
  *     y[row][col] = epilogue(sum over i of x[row][i] * w[col][i] + bias[col])
  * The order of the sum is the level's own, and depends on k alone; |error| <= (k + 1) * 2^-24 *
  * (sum |x||w| + |bias|) before the epilogue.
+ *
+ * KERN_BF16. A panel is (k / 2, 16, 2) bf16, k rounded up to 32 with zeros: panel[i / 2][j][i % 2]; a
+ * row of activations is plain bf16, padded alike. As KERN_F32 on the rounded values, whose products
+ * are exact in float; the odd k of a pair is added before the even one, as vdpbf16ps does. Sums may
+ * be flushed where they are denormal; |error| <= (k + 1) * (2^-24 * (sum |x||w| + |bias|) + 2^-126).
  *
  * KERN_INT8. A panel is (k / 4, 16, 4) s8, k rounded up to 64 with zeros: panel[i / 4][j][i % 4].
  * Exactly: acc = sum over i of q[row][i] * w[col][i]                     in int32 i   = acc -
@@ -14,6 +19,7 @@
  */
 #include <math.h>
 
+#include "kernels/bf16.h"
 #include "kernels/levels.h"
 
 void kern_gemm_f32_scalar(const struct kern_gemm *job)
@@ -29,6 +35,33 @@ void kern_gemm_f32_scalar(const struct kern_gemm *job)
             for (long i = 0; i < k; i++) {
                 for (long j = 0; j < KERN_PANEL; j++)
                     sum[j] += x[i] * panel[i * KERN_PANEL + j];
+            }
+            for (long j = 0; j < KERN_PANEL; j++)
+                y[j] = sum[j] + bias[j];
+            if (job->epilogue == KERN_GELU)
+                kern_gelu_scalar(y, KERN_PANEL);
+        }
+    }
+}
+
+void kern_gemm_bf16_scalar(const struct kern_gemm *job)
+{
+    const long k = kern_round_up(job->w->k, KERN_BF16_ALIGN);
+    for (long p = job->p0; p < job->p1; p++) {
+        const uint16_t *panel = (const uint16_t *)job->w->panels + p * k * KERN_PANEL;
+        const float *bias = job->w->bias + p * KERN_PANEL;
+        for (long m = job->m0; m < job->m1; m++) {
+            const uint16_t *x = job->x->bf16 + m * job->x->bf16_stride;
+            float *y = job->y + m * job->y_stride + p * KERN_PANEL;
+            float sum[KERN_PANEL] = {0};
+            for (long i = 0; i < k; i += 2) {
+                const uint16_t *w = panel + i * KERN_PANEL;
+                const float even = kern_bf16_value(x[i]);
+                const float odd = kern_bf16_value(x[i + 1]);
+                for (long j = 0; j < KERN_PANEL; j++) {
+                    sum[j] += odd * kern_bf16_value(w[2 * j + 1]);
+                    sum[j] += even * kern_bf16_value(w[2 * j]);
+                }
             }
             for (long j = 0; j < KERN_PANEL; j++)
                 y[j] = sum[j] + bias[j];

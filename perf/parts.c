@@ -22,7 +22,8 @@ typedef void part_fn(struct parts *parts);
 
 static void run_quantise(struct parts *parts)
 {
-    parts->table.quantise(&parts->table, &parts->x, parts->model->feed_forward, 0, parts->m);
+    parts->table.prepare[KERN_INT8](&parts->table, &parts->x, parts->model->feed_forward, 0,
+                                    parts->m);
 }
 
 static void add_norm(struct parts *parts, struct kern_rows *y)
@@ -87,7 +88,7 @@ static void run_pack_f32(struct parts *parts)
     for (int i = 0; i < KERN_PANEL; i++)
         rows[i] = parts->x.f32 + i * parts->x.stride;
     for (long i = 0; i < parts->m; i++)
-        parts->table.pack_f32(parts->panel, rows, parts->model->feed_forward);
+        parts->table.pack_floats[KERN_F32](parts->panel, rows, parts->model->feed_forward);
 }
 
 static void run_pack_s8(struct parts *parts)

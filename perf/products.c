@@ -9,7 +9,7 @@
 enum { PRODUCTS = 4, LAYERS_MAX = 48 };
 
 static const char *const product_names[PRODUCTS] = {"qkv", "out", "ffn1", "ffn2"};
-static const char *const scheme_names[KERN_SCHEMES] = {"f32", "int8"};
+static const char *const scheme_names[KERN_SCHEMES] = {"f32", "bf16", "int8", "split"};
 
 struct bench {
     const struct perf_settings *settings;
@@ -46,10 +46,10 @@ static void pack_layer(struct bench *bench)
     char *panel = bench->weights;
     for (int p = 0; p < PRODUCTS; p++)
         for (long i = 0; i < bench->n[p] / KERN_PANEL; i++) {
-            if (bench->scheme == KERN_F32)
-                bench->table.pack_f32(panel, rows, bench->k[p]);
-            else
+            if (bench->scheme == KERN_INT8)
                 bench->table.pack_s8(panel, bench->column_sum, rows_s8, bench->k[p]);
+            else
+                bench->table.pack_floats[bench->scheme](panel, rows, bench->k[p]);
             panel += bench->table.panel_bytes[bench->scheme](bench->k[p]);
         }
     free(row);
@@ -91,13 +91,17 @@ static void make_rows(struct bench *bench)
     struct kern_rows *x = &bench->x;
     x->stride = pitch / (long)sizeof(float);
     x->q8_stride = perf_pitch(width);
+    x->bf16_stride = perf_pitch(width * (long)sizeof(uint16_t)) / (long)sizeof(uint16_t);
     x->f32 = perf_memory((size_t)(m * pitch));
     x->q8 = perf_memory((size_t)(m * x->q8_stride));
+    x->bf16 = perf_memory((size_t)(m * x->bf16_stride) * sizeof *x->bf16);
+    x->bf16_low = perf_memory((size_t)(m * x->bf16_stride) * sizeof *x->bf16_low);
     x->scale = perf_memory((size_t)m * sizeof *x->scale);
     x->zero = perf_memory((size_t)m * sizeof *x->zero);
     bench->y = perf_memory((size_t)(m * pitch));
     perf_fill(x->f32, (size_t)(m * x->stride));
-    bench->table.quantise(&bench->table, x, model->feed_forward, 0, m);
+    if (bench->table.prepare[bench->scheme])
+        bench->table.prepare[bench->scheme](&bench->table, x, model->feed_forward, 0, m);
 }
 
 static void free_bench(struct bench *bench)
@@ -108,6 +112,8 @@ static void free_bench(struct bench *bench)
     free(bench->column_sum);
     free(bench->x.f32);
     free(bench->x.q8);
+    free(bench->x.bf16);
+    free(bench->x.bf16_low);
     free(bench->x.scale);
     free(bench->x.zero);
     free(bench->y);
@@ -239,7 +245,7 @@ void perf_products(const struct perf_settings *settings, const struct perf_model
             .settings = settings, .model = model, .scheme = (enum kern_scheme)scheme};
         kern_table_init(&bench.table, level);
         /* Only what the level brings: its other products are those of a level below. */
-        if (level == KERN_OPENBLAS && scheme != KERN_F32)
+        if (!bench.table.gemm[scheme] || (level == KERN_OPENBLAS && scheme != KERN_F32))
             continue;
         if (level > KERN_AVX2) {
             struct kern_table below;

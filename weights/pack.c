@@ -134,6 +134,6 @@ void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratc
         memcpy((int32_t *)(uintptr_t)packed->column_sum + p * KERN_PANEL, column_sum,
                sizeof column_sum);
     } else {
-        table->pack_f32(panel, float_rows, k);
+        table->pack_floats[job->scheme](panel, float_rows, k);
     }
 }

@@ -163,7 +163,7 @@ void pack_f32_weights(struct packed *packed, const struct kern_table *table, con
         const float *rows[KERN_PANEL];
         for (long j = 0; j < KERN_PANEL; j++)
             rows[j] = p * KERN_PANEL + j < n ? w + (p * KERN_PANEL + j) * k : NULL;
-        table->pack_f32((char *)packed->panels + (size_t)p * bytes, rows, k);
+        table->pack_floats[KERN_F32]((char *)packed->panels + (size_t)p * bytes, rows, k);
     }
     pack_common(packed, KERN_F32, bias, n, k);
 }

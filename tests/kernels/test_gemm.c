@@ -216,7 +216,7 @@ static void check_int8(const struct kern_table *table, long m, long n, long k, e
     x.q8 = GUARDED(uint8_t, (m - 1) * x.q8_stride + round_up(k, KERN_Q8_ALIGN), GUARD_AFTER);
     x.scale = GUARDED(float, m, GUARD_AFTER);
     x.zero = GUARDED(int32_t, m, GUARD_AFTER);
-    specification.quantise(&specification, &x, k, 0, m);
+    specification.prepare[KERN_INT8](&specification, &x, k, 0, m);
     int8_t *w = GUARDED(int8_t, n * k, GUARD_AFTER);
     float *scale = GUARDED(float, n, GUARD_AFTER);
     random_fill_s8(&random, w, n * k);
@@ -299,7 +299,7 @@ START_TEST(int8_specification)
     table.q8_max = _i ? 127 : 255;
     struct kern_rows rows = {
         .f32 = x, .stride = K, .q8 = q8, .q8_stride = 128, .scale = &x_scale, .zero = &zero};
-    table.quantise(&table, &rows, K, 0, 1);
+    table.prepare[KERN_INT8](&table, &rows, K, 0, 1);
     struct packed packed;
     pack_int8_weights(&packed, &table, w, scale, bias, N, K);
     float y[KERN_PANEL];

@@ -32,7 +32,7 @@ static void check_pack_f32(const struct kern_table *table, long k, int missing, 
     const size_t bytes = table->panel_bytes[KERN_F32](k);
     char *raw = guard_alloc(bytes + (size_t)shift, shift ? GUARD_BEFORE : GUARD_AFTER);
     float *panel = (float *)(void *)(raw + shift);
-    table->pack_f32(panel, rows, k);
+    table->pack_floats[KERN_F32](panel, rows, k);
     for (long i = 0; i < k; i++) {
         for (int j = 0; j < KERN_PANEL; j++) {
             const float want = w[j] ? w[j][i] : 0.0f;

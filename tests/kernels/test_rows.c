@@ -69,11 +69,11 @@ static void check_quantise(const struct kern_table *table, long width, int kind,
     }
     rows.f32 = x;
     struct q8_rows expected = q8_rows_new(&rows, width);
-    specification.quantise(&specification, &rows, width, 0, ROWS);
+    specification.prepare[KERN_INT8](&specification, &rows, width, 0, ROWS);
     struct q8_rows got = q8_rows_new(&rows, width);
-    table->quantise(table, &rows, width, 0, 2);
-    table->quantise(table, &rows, width, 2, ROWS);
-    table->quantise(table, &rows, width, 3, 3);
+    table->prepare[KERN_INT8](table, &rows, width, 0, 2);
+    table->prepare[KERN_INT8](table, &rows, width, 2, ROWS);
+    table->prepare[KERN_INT8](table, &rows, width, 3, 3);
     require_same_rows(&got, &expected, width);
 
     for (int m = 0; m < ROWS; m++) {
@@ -118,23 +118,23 @@ START_TEST(quantise_specification)
     float scale = 0;
     int32_t zero = 0;
     struct kern_rows rows = {.f32 = x, .q8 = q8, .scale = &scale, .zero = &zero};
-    table.quantise(&table, &rows, 5, 0, 1);
+    table.prepare[KERN_INT8](&table, &rows, 5, 0, 1);
     ck_assert_float_eq_tol(scale, 0.01f, 1e-8f);
     ck_assert_int_eq(zero, 100);
     const uint8_t expected[] = {0, 100, 255, 100, 101, 0};
     ck_assert_mem_eq(q8, expected, sizeof(expected));
     memset(x, 0, sizeof(x));
-    table.quantise(&table, &rows, 5, 0, 1);
+    table.prepare[KERN_INT8](&table, &rows, 5, 0, 1);
     ck_assert_float_eq(scale, 1.0f);
     ck_assert_int_eq(zero, 0);
     x[1] = -1e-40f; /* a scale among the denormals, whose inverse would overflow */
     x[2] = 1e-40f;
-    table.quantise(&table, &rows, 5, 0, 1);
+    table.prepare[KERN_INT8](&table, &rows, 5, 0, 1);
     ck_assert_float_eq(scale, 1.0f);
     ck_assert_int_eq(q8[2], 0);
     x[1] = -FLT_MAX; /* a range beyond the floats: the ends saturate */
     x[2] = FLT_MAX;
-    table.quantise(&table, &rows, 5, 0, 1);
+    table.prepare[KERN_INT8](&table, &rows, 5, 0, 1);
     ck_assert_float_eq(scale, 1.0f);
     ck_assert_int_eq(zero, 255);
     ck_assert_int_eq(q8[1], 0);
@@ -221,7 +221,7 @@ static double check_norm(const struct kern_table *table, long width, int kind, i
                                     with_residual ? residual + m * stride : NULL, y + m * stride));
 
     struct q8_rows apart = q8_rows_new(&rows, width);
-    table->quantise(table, &rows, width, 0, ROWS);
+    table->prepare[KERN_INT8](table, &rows, width, 0, ROWS);
     require_same_rows(&fused, &apart, width);
 
     /* In place, without quantising, one row at a time: the same bits. */
