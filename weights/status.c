@@ -21,6 +21,7 @@ distil_status distil_fail(distil_error *error, distil_status status, const char 
         va_list arguments;
         va_start(arguments, format);
         error->code = status;
+        /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang-tidy 14 does not see va_start */
         vsnprintf(error->message, sizeof error->message, format, arguments);
         va_end(arguments);
     }

@@ -29,4 +29,4 @@ distild_parity(trained_int8_stored shared:models/sst2-minilm ${GOLDEN}/sst2-mini
 set_tests_properties(parity_trained parity_trained_int8_stored PROPERTIES LABELS full)
 
 add_test(NAME parity_full COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/parity_full.py ${PROJECT_BINARY_DIR})
-set_tests_properties(parity_full PROPERTIES LABELS full SKIP_RETURN_CODE ${DISTILD_TEST_SKIP} TIMEOUT 1800)
+set_tests_properties(parity_full PROPERTIES LABELS full SKIP_RETURN_CODE ${DISTILD_TEST_SKIP} TIMEOUT 3600)
