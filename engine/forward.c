@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/trace.h"
 #include "weights/pack.h"
 
 enum {
@@ -20,6 +21,7 @@ struct run {
     const distil_model *model;
     enum engine_output output;
     int thread, threads;
+    int layer;   /* -1 outside the layers */
     long rows;   /* of the matrices now: T, or B once only first tokens count */
     long m0, m1; /* this thread's rows */
     bool by_rows;
@@ -41,10 +43,26 @@ static void set_rows(struct run *r, long rows)
     r->m1 = share(rows, ROW_UNIT, r->thread + 1, r->threads);
 }
 
+static double clock_of(const struct run *r)
+{
+    return engine_trace_now(r->s->trace);
+}
+
+static void trace(const struct run *r, enum engine_operator op, double start, double operations,
+                  double bytes)
+{
+    engine_trace_add(
+        r->s->trace, r->thread,
+        (struct engine_span){
+            .op = op, .layer = r->layer, .start = start, .operations = operations, .bytes = bytes});
+}
+
 /* All threads have done what came before. */
 static void meet(const struct run *r)
 {
+    double start = clock_of(r);
     engine_team_barrier(r->s->team);
+    trace(r, ENGINE_OP_WAIT, start, 0, 0);
 }
 
 /* The next step reads other threads' work only where columns are shared out. */
@@ -55,10 +73,12 @@ static void step(const struct run *r)
 }
 
 /* y[rows, 16*p0..16*p1] = epilogue(x W^T + b) */
-static void product(const struct run *r, const struct kern_rows *x, const struct kern_weights *w,
-                    long p0, long p1, enum kern_epilogue epilogue, const struct kern_rows *y)
+static void product(const struct run *r, enum engine_operator op, const struct kern_rows *x,
+                    const struct kern_weights *w, long p0, long p1, enum kern_epilogue epilogue,
+                    const struct kern_rows *y)
 {
     const struct kern_table *kernels = &r->model->kernels;
+    double start = clock_of(r);
     struct kern_gemm job = {
         .x = x,
         .w = w,
@@ -79,6 +99,9 @@ static void product(const struct run *r, const struct kern_rows *x, const struct
     }
     if (job.m0 < job.m1 && job.p0 < job.p1)
         kernels->gemm[w->scheme](&job);
+    double m = (double)(job.m1 - job.m0), n = (double)(KERN_PANEL * (job.p1 - job.p0));
+    double weights = (double)kernels->panel_bytes[w->scheme](w->k) * n / KERN_PANEL;
+    trace(r, op, start, 2 * m * n * (double)w->k, weights + 4 * m * (n + (double)w->k));
     step(r);
 }
 
@@ -93,15 +116,18 @@ static void prepare(const struct run *r, struct kern_rows *x, const struct kern_
     const struct kern_table *kernels = &r->model->kernels;
     if (!kernels->prepare[w->scheme])
         return;
+    double start = clock_of(r);
     kernels->prepare[w->scheme](kernels, x, w->k, r->m0, r->m1);
+    trace(r, ENGINE_OP_PREPARE, start, 0, 5 * (double)(w->k * (r->m1 - r->m0)));
     step(r);
 }
 
 /* y = epilogue(x W^T + b) for an x that a normalisation left ready. */
-static void linear(const struct run *r, const struct kern_rows *x, const struct kern_weights *w,
-                   enum kern_epilogue epilogue, const struct kern_rows *y)
+static void linear(const struct run *r, enum engine_operator op, const struct kern_rows *x,
+                   const struct kern_weights *w, enum kern_epilogue epilogue,
+                   const struct kern_rows *y)
 {
-    product(r, x, w, 0, panels(w->n), epilogue, y);
+    product(r, op, x, w, 0, panels(w->n), epilogue, y);
 }
 
 /* x = LayerNorm(x + y), ready for the next product; y may be NULL. */
@@ -121,8 +147,10 @@ static void add_norm(const struct run *r, const struct kern_rows *y, const struc
         .m0 = r->m0,
         .m1 = r->m1,
     };
+    double start = clock_of(r);
     if (job.m0 < job.m1)
         r->model->kernels.add_norm(&r->model->kernels, &job);
+    trace(r, ENGINE_OP_NORM, start, 0, 12 * (double)(job.width * (job.m1 - job.m0)));
     step(r);
 }
 
@@ -134,6 +162,7 @@ static void embed(const struct run *r)
     struct kern_rows *x = &r->s->work.x;
     const float *type = weights->token_type.data;
     long hidden = r->model->info.hidden;
+    double start = clock_of(r);
 
     for (long m = r->m0; m < r->m1; m++) {
         float *to = x->f32 + m * x->stride;
@@ -145,6 +174,7 @@ static void embed(const struct run *r)
             for (long i = 0; i < hidden; i++)
                 to[i] += type[i];
     }
+    trace(r, ENGINE_OP_EMBED, start, 0, 12 * (double)(hidden * (r->m1 - r->m0)));
     const struct engine_norm norm = {weights->embedding_norm.gamma.data,
                                      weights->embedding_norm.beta.data};
     add_norm(r, NULL, &norm, x);
@@ -177,7 +207,10 @@ static void attend(const struct run *r, const float *q, float *out, long text, l
         .scale = 1.0F / sqrtf((float)dim),
         .scratch = work->scratch + (size_t)r->thread * work->scratch_size,
     };
+    double begin = clock_of(r), pairs = (double)((q1 - q0) * job.tokens);
     r->model->kernels.attention(&job);
+    trace(r, ENGINE_OP_ATTENTION, begin, 4 * pairs * (double)dim,
+          4 * (double)(dim * 2 * (job.tokens + q1 - q0)));
 }
 
 /* context (T, D) = softmax(Q K^T / sqrt(D/H)) V, per text and head; tasks go to threads as they
@@ -221,18 +254,18 @@ static void rest_of_layer(const struct run *r, const struct engine_layer *layer)
 {
     struct engine_workspace *work = &r->s->work;
     prepare(r, &work->context, &layer->output);
-    linear(r, &work->context, &layer->output, KERN_IDENTITY, &work->y);
+    linear(r, ENGINE_OP_OUTPUT, &work->context, &layer->output, KERN_IDENTITY, &work->y);
     add_norm(r, &work->y, &layer->attention_norm, &work->x);
-    linear(r, &work->x, &layer->up, KERN_GELU, &work->inner);
+    linear(r, ENGINE_OP_UP, &work->x, &layer->up, KERN_GELU, &work->inner);
     prepare(r, &work->inner, &layer->down);
-    linear(r, &work->inner, &layer->down, KERN_IDENTITY, &work->y);
+    linear(r, ENGINE_OP_DOWN, &work->inner, &layer->down, KERN_IDENTITY, &work->y);
     add_norm(r, &work->y, &layer->output_norm, &work->x);
 }
 
 static void whole_layer(const struct run *r, const struct engine_layer *layer)
 {
     struct engine_workspace *work = &r->s->work;
-    linear(r, &work->x, &layer->qkv, KERN_IDENTITY, &work->qkv);
+    linear(r, ENGINE_OP_QKV, &work->x, &layer->qkv, KERN_IDENTITY, &work->qkv);
     if (r->by_rows)
         meet(r);
     attention(r);
@@ -247,8 +280,8 @@ static void first_token_layer(struct run *r, const struct engine_layer *layer)
     const struct engine_chunk *chunk = &r->s->chunk;
     long hidden = r->model->info.hidden;
 
-    product(r, &work->x, &layer->qkv, hidden / KERN_PANEL, panels(3 * hidden), KERN_IDENTITY,
-            &work->qkv);
+    product(r, ENGINE_OP_QKV, &work->x, &layer->qkv, hidden / KERN_PANEL, panels(3 * hidden),
+            KERN_IDENTITY, &work->qkv);
     if (r->by_rows)
         meet(r);
     /* First tokens move up to rows 0..B: start[b] >= b, so none is overwritten before it is moved.
@@ -260,7 +293,7 @@ static void first_token_layer(struct run *r, const struct engine_layer *layer)
     meet(r);
     set_rows(r, chunk->texts);
     prepare(r, &work->x, &layer->qkv);
-    product(r, &work->x, &layer->qkv, 0, panels(hidden), KERN_IDENTITY, &work->y);
+    product(r, ENGINE_OP_QKV, &work->x, &layer->qkv, 0, panels(hidden), KERN_IDENTITY, &work->y);
     if (r->by_rows)
         meet(r);
     attention_of_first(r, &work->y);
@@ -285,11 +318,11 @@ static void classify(const struct run *r)
     struct engine_workspace *work = &r->s->work;
     struct kern_rows *pooled = &work->x;
     if (r->model->head_dense.n) {
-        linear(r, &work->x, &r->model->head_dense, KERN_IDENTITY, &work->y);
+        linear(r, ENGINE_OP_HEAD, &work->x, &r->model->head_dense, KERN_IDENTITY, &work->y);
         activate(r, &work->y);
         pooled = &work->y;
     }
-    linear(r, pooled, &r->model->head, KERN_IDENTITY, &work->logits);
+    linear(r, ENGINE_OP_HEAD, pooled, &r->model->head, KERN_IDENTITY, &work->logits);
 }
 
 static void forward_share(void *context, int thread)
@@ -299,13 +332,15 @@ static void forward_share(void *context, int thread)
     r.thread = thread;
     set_rows(&r, r.s->chunk.tokens);
 
+    r.layer = -1;
     embed(&r);
-    for (int i = 0; i < layers - 1; i++)
-        whole_layer(&r, &r.model->layers[i]);
+    for (r.layer = 0; r.layer < layers - 1; r.layer++)
+        whole_layer(&r, &r.model->layers[r.layer]);
     if (r.output == ENGINE_HIDDEN) {
-        whole_layer(&r, &r.model->layers[layers - 1]);
+        whole_layer(&r, &r.model->layers[r.layer]);
     } else {
-        first_token_layer(&r, &r.model->layers[layers - 1]);
+        first_token_layer(&r, &r.model->layers[r.layer]);
+        r.layer = -1;
         classify(&r);
     }
 }

@@ -43,6 +43,7 @@ struct distil_session {
     struct engine_chunk chunk;
     void *memory;
     size_t memory_size;
+    struct engine_trace *trace; /* NULL where passes are not recorded */
     /* Of distil_predict, which encodes a batch before it computes it. */
     distil_tokens *batch_tokens[ENGINE_PREDICT_BATCH];
     float *batch_logits; /* (ENGINE_PREDICT_BATCH, labels) */

@@ -118,6 +118,42 @@ __attribute__((target("avx512f,avx512vnni"))) static double vnni_int8(void)
 }
 #endif
 
+static unsigned read_plain(const void *memory, size_t size)
+{
+    const uint64_t *words = memory;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < size / sizeof *words; i++)
+        sum += words[i];
+    return (unsigned)(sum ^ (sum >> 32));
+}
+
+#if defined(__x86_64__)
+/* Eight sums, so that loads and not additions are the limit. */
+__attribute__((target("avx2"))) static unsigned read_avx2(const void *memory, size_t size)
+{
+    const __m256i *lines = memory;
+    __m256i sums[8];
+    for (int i = 0; i < 8; i++)
+        sums[i] = _mm256_setzero_si256();
+    for (size_t at = 0; at < size / sizeof *lines; at += 8)
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++)
+            sums[i] = _mm256_add_epi64(sums[i], _mm256_load_si256(lines + at + i));
+    for (int i = 1; i < 8; i++)
+        sums[0] = _mm256_add_epi64(sums[0], sums[i]);
+    return (unsigned)_mm256_extract_epi32(sums[0], 0) ^ (unsigned)_mm256_extract_epi32(sums[0], 4);
+}
+#endif
+
+unsigned kern_read(const void *memory, size_t size)
+{
+#if defined(__x86_64__)
+    if (kern_level_available(KERN_AVX2))
+        return read_avx2(memory, size);
+#endif
+    return read_plain(memory, size);
+}
+
 typedef double chain(void);
 
 static chain *find_chain(enum kern_level level, enum kern_scheme scheme)

@@ -11,4 +11,8 @@
  * level must be available. */
 double kern_peak_gops(enum kern_level level, enum kern_scheme scheme);
 
+/* Reads size bytes (a multiple of 256; memory aligned to 64) as fast as one thread can, to measure the bandwidth of where they lie. The
+ * result depends on every byte and means nothing. */
+unsigned kern_read(const void *memory, size_t size);
+
 #endif
