@@ -1,5 +1,6 @@
 #include "engine/model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,6 +32,23 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* "scalar, openblas, avx2 or vnni": the levels of this architecture. */
+static void list_levels(char *text, size_t size)
+{
+    const char *last = NULL;
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < KERN_LEVELS; i++) {
+        if (!kern_level_native((enum kern_level)i))
+            continue;
+        if (last && used < size)
+            used += (size_t)snprintf(text + used, size - used, used ? ", %s" : "%s", last);
+        last = kern_level_name((enum kern_level)i);
+    }
+    if (last && used < size)
+        snprintf(text + used, size - used, " or %s", last);
+}
+
 static distil_status choose_level(const distil_options *options, enum kern_level *level,
                                   distil_error *error)
 {
@@ -39,10 +57,11 @@ static distil_status choose_level(const distil_options *options, enum kern_level
     if (!name || !*name)
         return DISTIL_OK;
     *level = kern_level_from_name(name);
-    if (*level == KERN_LEVELS)
-        return distil_fail(error, DISTIL_INVALID,
-                           "cpu: expected scalar, openblas, avx2, avx512 or vnni, found '%.40s'",
-                           name);
+    if (*level == KERN_LEVELS) {
+        char levels[128];
+        list_levels(levels, sizeof levels);
+        return distil_fail(error, DISTIL_INVALID, "cpu: expected %s, found '%.40s'", levels, name);
+    }
     if (!kern_level_available(*level))
         return distil_fail(error, DISTIL_UNSUPPORTED,
                            "cpu: this machine cannot run '%s', at most '%s'", name,
@@ -57,7 +76,7 @@ static const char *const precision_names[KERN_SCHEMES] = {
  * everywhere. */
 static enum kern_scheme fastest_accurate_scheme(enum kern_level level)
 {
-    return level >= KERN_VNNI ? KERN_INT8 : KERN_F32;
+    return level >= KERN_VNNI || level == KERN_DOTPROD ? KERN_INT8 : KERN_F32;
 }
 
 static distil_status choose_scheme(const distil_options *options, enum kern_level level,

@@ -37,6 +37,14 @@ static enum kern_level probe(void)
         return KERN_AVX2;
     return has_all(c, bit_AVX512VNNI) ? KERN_VNNI : KERN_AVX512;
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+/* The kernel says what the CPU has and the system lets programs use. */
+static enum kern_level probe(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? KERN_DOTPROD : KERN_NEON;
+}
 #else
 static enum kern_level probe(void)
 {
@@ -45,8 +53,9 @@ static enum kern_level probe(void)
 #endif
 
 static const char *const level_names[KERN_LEVELS] = {
-    [KERN_SCALAR] = "scalar", [KERN_OPENBLAS] = "openblas", [KERN_AVX2] = "avx2",
-    [KERN_AVX512] = "avx512", [KERN_VNNI] = "vnni",
+    [KERN_SCALAR] = "scalar",   [KERN_OPENBLAS] = "openblas", [KERN_NEON] = "neon",
+    [KERN_DOTPROD] = "dotprod", [KERN_AVX2] = "avx2",         [KERN_AVX512] = "avx512",
+    [KERN_VNNI] = "vnni",
 };
 
 enum kern_level kern_best_level(void)
@@ -54,9 +63,22 @@ enum kern_level kern_best_level(void)
     return probe();
 }
 
+int kern_level_native(enum kern_level level)
+{
+    if (level == KERN_SCALAR || level == KERN_OPENBLAS)
+        return 1;
+#if defined(__x86_64__)
+    return level >= KERN_AVX2 && level < KERN_LEVELS;
+#elif defined(__aarch64__)
+    return level >= KERN_NEON && level < KERN_AVX2;
+#else
+    return 0;
+#endif
+}
+
 int kern_level_available(enum kern_level level)
 {
-    return level >= KERN_SCALAR && level <= probe();
+    return kern_level_native(level) && level <= probe();
 }
 
 const char *kern_level_name(enum kern_level level)
@@ -85,6 +107,11 @@ void kern_table_init(struct kern_table *table, enum kern_level level)
         kern_overlay_avx512(table);
     if (base >= KERN_VNNI)
         kern_overlay_vnni(table);
+#elif defined(__aarch64__)
+    if (base >= KERN_NEON)
+        kern_overlay_neon(table);
+    if (base >= KERN_DOTPROD)
+        kern_overlay_dotprod(table);
 #endif
     if (level == KERN_OPENBLAS)
         kern_overlay_openblas(table);

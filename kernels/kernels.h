@@ -26,14 +26,16 @@ enum {
     KERN_BF16_ALIGN = 32 /* the same for bf16 rows and their weights */
 };
 
-/* From the slowest to the fastest; each runs on every CPU that has what the one above it needs. KERN_OPENBLAS computes
- * float products with OpenBLAS and everything else with the machine's best instructions. */
+/* From the slowest to the fastest of each architecture; each runs on every CPU of its own that has what the one above it
+ * needs. KERN_OPENBLAS computes float products with OpenBLAS and everything else with the machine's best instructions. */
 enum kern_level {
     KERN_SCALAR,
     KERN_OPENBLAS,
-    KERN_AVX2,   /* AVX2, FMA, F16C; INT8 with 7-bit activations */
-    KERN_AVX512, /* AVX-512 F, BW, VL, DQ; INT8 as AVX2 */
-    KERN_VNNI,   /* AVX-512 VNNI; INT8 with 8-bit activations */
+    KERN_NEON,    /* arm64: NEON, which every such CPU has */
+    KERN_DOTPROD, /* arm64: INT8 with the dot products of Armv8.2 */
+    KERN_AVX2,    /* x86-64: AVX2, FMA, F16C; INT8 with 7-bit activations */
+    KERN_AVX512,  /* AVX-512 F, BW, VL, DQ; INT8 as AVX2 */
+    KERN_VNNI,    /* AVX-512 VNNI; INT8 with 8-bit activations */
     KERN_LEVELS
 };
 
@@ -164,6 +166,8 @@ struct kern_table {
 
 /* The best level that this CPU and operating system allow (AVX state enabled in XCR0). */
 enum kern_level kern_best_level(void);
+/* Whether a level is one of this architecture's, though this CPU may lack it. */
+int kern_level_native(enum kern_level level);
 /* Whether a level can run here. KERN_SCALAR and KERN_OPENBLAS always can. */
 int kern_level_available(enum kern_level level);
 /* The level's name in lower case, as DISTILD_CPU takes it; NULL outside the enum. */

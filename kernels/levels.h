@@ -18,6 +18,18 @@ void kern_gemm_f32_scalar(const struct kern_gemm *job); /* scalar_gemm.c */
 void kern_gemm_bf16_scalar(const struct kern_gemm *job);
 void kern_gemm_int8_scalar(const struct kern_gemm *job);
 void kern_gelu_scalar(float *x, long n);
+#if defined(__aarch64__)
+void kern_overlay_neon(struct kern_table *table);    /* neon.c, with the products of gemm_neon.c */
+void kern_overlay_dotprod(struct kern_table *table); /* gemm_dotprod.c */
+void kern_overlay_pack_neon(struct kern_table *table);
+
+void kern_gemm_f32_neon(const struct kern_gemm *job);
+void kern_gemm_int8_neon(const struct kern_gemm *job);
+void kern_gelu_neon(float *x, long n);
+
+void kern_attention_neon(const struct kern_attention *job); /* attention_neon.c */
+size_t kern_attention_scratch_neon(long tokens, long dim);
+#endif
 #if defined(__x86_64__)
 void kern_overlay_avx2(struct kern_table *table); /* avx2.c, with the products of gemm_avx2.c */
 void kern_overlay_avx512(

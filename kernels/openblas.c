@@ -52,6 +52,11 @@ static void gemm_gelu_avx512(const struct kern_gemm *job)
 {
     product(job, kern_gelu_avx512);
 }
+#elif defined(__aarch64__)
+static void gemm_gelu_neon(const struct kern_gemm *job)
+{
+    product(job, kern_gelu_neon);
+}
 #endif
 
 static void pack_f32(void *panel, const float *const rows[KERN_PANEL], long k)
@@ -79,6 +84,9 @@ void kern_overlay_openblas(struct kern_table *table)
         table->gemm[KERN_F32] = gemm_gelu_avx512;
     else if (table->level >= KERN_AVX2)
         table->gemm[KERN_F32] = gemm_gelu_avx2;
+#elif defined(__aarch64__)
+    if (table->level >= KERN_NEON)
+        table->gemm[KERN_F32] = gemm_gelu_neon;
 #endif
     table->level = KERN_OPENBLAS;
     table->panel_group = 8; /* few, large calls: each packs its operands */

@@ -20,7 +20,17 @@ struct tool_model_settings {
                 "model"                                                                            \
     }
 
+/* What --cpu takes, and how its help says so: the levels of this architecture. */
+#if defined(__x86_64__)
 #define TOOL_CPU_LEVELS "scalar|openblas|avx2|avx512|vnni"
+#define TOOL_CPU_HELP "scalar, openblas, avx2, avx512 or vnni"
+#elif defined(__aarch64__)
+#define TOOL_CPU_LEVELS "scalar|openblas|neon|dotprod"
+#define TOOL_CPU_HELP "scalar, openblas, neon or dotprod"
+#else
+#define TOOL_CPU_LEVELS "scalar|openblas"
+#define TOOL_CPU_HELP "scalar or openblas"
+#endif
 
 #define TOOL_COMPUTE_OPTIONS(settings)                                                             \
     {.name = "precision",                                                                          \
@@ -35,8 +45,7 @@ struct tool_model_settings {
          .offset = offsetof(struct settings, model.cpu),                                           \
          .value = "LEVEL",                                                                         \
          .choices = TOOL_CPU_LEVELS,                                                               \
-         .help = "Instructions to compute with: scalar, openblas, avx2, avx512 or vnni; without "  \
-                 "it, the best here"},                                                             \
+         .help = "Instructions to compute with: " TOOL_CPU_HELP "; without it, the best here"},    \
     {                                                                                              \
         .name = "threads", .letter = 't', .kind = TOOL_INTEGER,                                    \
         .offset = offsetof(struct settings, model.threads), .value = "N", .low = 0, .high = 1024,  \

@@ -26,7 +26,8 @@
  * than this. */
 #define INT8_MARGIN 0.6
 
-static const char *const levels[] = {"scalar", "openblas", "avx2", "avx512", "vnni"};
+static const char *const levels[] = {"scalar", "openblas", "avx2",   "avx512",
+                                     "vnni",   "neon",     "dotprod"};
 enum { LEVELS = sizeof levels / sizeof *levels };
 
 struct subject {

@@ -52,9 +52,10 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 }
 
 static const char *const models[] = {"distilbert-single", "distilbert-multi", "bert-single"};
-static const char *const levels[] = {"scalar", "openblas", "avx2", "avx512", "vnni"};
+static const char *const levels[] = {"scalar", "openblas", "avx2",   "avx512",
+                                     "vnni",   "neon",     "dotprod"};
 static const char *const precisions[] = {"fp32", "int8"};
-enum { MODELS = 3, LEVELS = 5, PRECISIONS = 2, CASES = MODELS * LEVELS * PRECISIONS };
+enum { MODELS = 3, LEVELS = 7, PRECISIONS = 2, CASES = MODELS * LEVELS * PRECISIONS };
 
 /* Case i of all models, levels and precisions; NULL where this machine lacks the level. */
 static distil_model *open_case(int i)

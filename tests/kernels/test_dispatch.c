@@ -29,7 +29,12 @@ START_TEST(available_up_to_the_best)
     const enum kern_level best = kern_best_level();
     ck_assert_int_ge(best, KERN_OPENBLAS);
     for (int level = 0; level < KERN_LEVELS; level++)
-        ck_assert_int_eq(kern_level_available((enum kern_level)level), level <= (int)best);
+        ck_assert_int_eq(kern_level_available((enum kern_level)level),
+                         kern_level_native((enum kern_level)level) && level <= (int)best);
+    ck_assert(kern_level_native(best));
+    ck_assert(kern_level_native(KERN_SCALAR) && kern_level_native(KERN_OPENBLAS));
+    ck_assert(!kern_level_native(KERN_NEON) || !kern_level_native(KERN_AVX2));
+    ck_assert(!kern_level_native(KERN_LEVELS));
     ck_assert(!kern_level_available(KERN_LEVELS));
     ck_assert(!kern_level_available((enum kern_level)100));
 #if defined(__x86_64__) && defined(__GNUC__)
