@@ -191,7 +191,7 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
         if (job->y->q8)
             quantise_row(job->y, m, job->width, e, table->q8_max);
         if (job->y->bf16)
-            table->prepare[KERN_BF16](table, job->y, job->width, m, m + 1);
+            kern_round_row_avx2(job->y, m, job->width);
     }
 }
 
@@ -218,4 +218,5 @@ void kern_overlay_avx2(struct kern_table *table)
     table->attention_scratch = kern_attention_scratch_avx2;
     table->gelu = kern_gelu_avx2;
     kern_overlay_pack_avx2(table);
+    kern_overlay_bf16_avx2(table);
 }

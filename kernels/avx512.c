@@ -157,7 +157,7 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
         if (job->y->q8)
             quantise_row(job->y, m, job->width, e, table->q8_max);
         if (job->y->bf16)
-            table->prepare[KERN_BF16](table, job->y, job->width, m, m + 1);
+            kern_round_row_avx512(job->y, m, job->width);
     }
 }
 
@@ -182,4 +182,5 @@ void kern_overlay_avx512(struct kern_table *table)
     table->attention_scratch = kern_attention_scratch_avx512;
     table->gelu = kern_gelu_avx512;
     kern_overlay_pack_avx512(table);
+    kern_overlay_bf16_avx512(table);
 }

@@ -2,6 +2,7 @@
 #ifndef KERNELS_BF16_H
 #define KERNELS_BF16_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -27,10 +28,11 @@ static inline uint16_t kern_bf16_round(float x)
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-/* What rounding left over, rounded in its turn. */
+/* What rounding left over, rounded in its turn; 0 where x did not round to a finite value. */
 static inline uint16_t kern_bf16_rest(float x)
 {
-    return kern_bf16_round(x - kern_bf16_value(kern_bf16_round(x)));
+    const float high = kern_bf16_value(kern_bf16_round(x));
+    return fabsf(high) < INFINITY ? kern_bf16_round(x - high) : 0;
 }
 
 #endif

@@ -37,6 +37,14 @@ static enum kern_level probe(void)
         return KERN_AVX2;
     return has_all(c, bit_AVX512VNNI) ? KERN_VNNI : KERN_AVX512;
 }
+
+int kern_has_bf16_dot(void)
+{
+    const unsigned avx512_bf16 = 1u << 5;
+    unsigned a, b, c, d;
+    return probe() >= KERN_AVX512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+           has_all(a, avx512_bf16);
+}
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 

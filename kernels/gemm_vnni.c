@@ -152,4 +152,6 @@ void kern_overlay_vnni(struct kern_table *table)
     table->q8_max = 255;
     table->panel_group = PANELS;
     table->gemm[KERN_INT8] = kern_gemm_int8_vnni;
+    if (kern_has_bf16_dot())
+        table->gemm[KERN_BF16] = kern_gemm_bf16_dot;
 }

@@ -71,7 +71,7 @@ struct kern_rows {
     float *scale;   /* (rows) */
     int32_t *zero;  /* (rows), 0..kern_table.q8_max */
     uint16_t *bf16; /* (rows, columns rounded up to KERN_BF16_ALIGN), written and read as q8 is */
-    uint16_t *bf16_low; /* the same: what rounding to bf16 left over, bf16(f32 - bf16) */
+    uint16_t *bf16_low; /* the same: what rounding to bf16 left over, bf16(f32 - bf16), or 0 */
     long bf16_stride;   /* values from one row of bf16, and of bf16_low, to the next */
 };
 

@@ -40,6 +40,11 @@ void kern_gemm_f32_avx2(const struct kern_gemm *job);
 void kern_gemm_int8_avx2(const struct kern_gemm *job);
 void kern_gemm_f32_avx512(const struct kern_gemm *job);
 void kern_gemm_int8_vnni(const struct kern_gemm *job);
+void kern_gemm_bf16_avx2(const struct kern_gemm *job);
+void kern_gemm_bf16_avx512(const struct kern_gemm *job);
+void kern_gemm_bf16_dot(const struct kern_gemm *job); /* where kern_has_bf16_dot */
+/* dispatch.c: whether the CPU has AVX-512 BF16, which the VNNI level uses where it is there. */
+int kern_has_bf16_dot(void);
 void kern_gelu_avx2(float *x, long n);
 void kern_gelu_avx512(float *x, long n);
 
@@ -47,6 +52,13 @@ void kern_attention_avx2(const struct kern_attention *job); /* attention_avx2.c 
 size_t kern_attention_scratch_avx2(long tokens, long dim);
 void kern_attention_avx512(const struct kern_attention *job); /* attention_avx512.c */
 size_t kern_attention_scratch_avx512(long tokens, long dim);
+
+/* bf16_avx2.c and bf16_avx512.c: rounding to bf16, packing it; with the products of gemm_bf16_*.c. */
+void kern_overlay_bf16_avx2(struct kern_table *table);
+void kern_overlay_bf16_avx512(struct kern_table *table);
+/* Row m of rows->f32, `width` columns, to rows->bf16, and to bf16_low where it is set. */
+void kern_round_row_avx2(struct kern_rows *rows, long m, long width);
+void kern_round_row_avx512(struct kern_rows *rows, long m, long width);
 
 /* pack_avx2.c and pack_avx512.c: packing, quantised weights, conversions to float. */
 void kern_overlay_pack_avx2(struct kern_table *table);

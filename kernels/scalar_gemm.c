@@ -58,10 +58,14 @@ void kern_gemm_bf16_scalar(const struct kern_gemm *job)
                 const uint16_t *w = panel + i * KERN_PANEL;
                 const float even = kern_bf16_value(x[i]);
                 const float odd = kern_bf16_value(x[i + 1]);
-                for (long j = 0; j < KERN_PANEL; j++) {
-                    sum[j] += odd * kern_bf16_value(w[2 * j + 1]);
-                    sum[j] += even * kern_bf16_value(w[2 * j]);
-                }
+                /* Set apart first: gcc 12 multiplies by the wrong one of a pair otherwise. */
+                float columns[2][KERN_PANEL];
+                for (long j = 0; j < 2 * KERN_PANEL; j++)
+                    columns[j % 2][j / 2] = kern_bf16_value(w[j]);
+                for (long j = 0; j < KERN_PANEL; j++)
+                    sum[j] += odd * columns[1][j];
+                for (long j = 0; j < KERN_PANEL; j++)
+                    sum[j] += even * columns[0][j];
             }
             for (long j = 0; j < KERN_PANEL; j++)
                 y[j] = sum[j] + bias[j];

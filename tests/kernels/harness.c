@@ -153,19 +153,19 @@ static void pack_common(struct packed *packed, enum kern_scheme scheme, const fl
         .scheme = scheme, .n = n, .k = k, .panels = packed->panels, .bias = packed->bias};
 }
 
-void pack_f32_weights(struct packed *packed, const struct kern_table *table, const float *w,
-                      const float *bias, long n, long k)
+void pack_float_weights(struct packed *packed, const struct kern_table *table,
+                        enum kern_scheme scheme, const float *w, const float *bias, long n, long k)
 {
     const long panels = round_up(n, KERN_PANEL) / KERN_PANEL;
-    const size_t bytes = table->panel_bytes[KERN_F32](k);
+    const size_t bytes = table->panel_bytes[scheme](k);
     packed->panels = guard_alloc((size_t)panels * bytes, GUARD_AFTER);
     for (long p = 0; p < panels; p++) {
         const float *rows[KERN_PANEL];
         for (long j = 0; j < KERN_PANEL; j++)
             rows[j] = p * KERN_PANEL + j < n ? w + (p * KERN_PANEL + j) * k : NULL;
-        table->pack_floats[KERN_F32]((char *)packed->panels + (size_t)p * bytes, rows, k);
+        table->pack_floats[scheme]((char *)packed->panels + (size_t)p * bytes, rows, k);
     }
-    pack_common(packed, KERN_F32, bias, n, k);
+    pack_common(packed, scheme, bias, n, k);
 }
 
 void pack_int8_weights(struct packed *packed, const struct kern_table *table, const int8_t *w,

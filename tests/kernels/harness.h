@@ -61,8 +61,8 @@ struct packed {
     float *bias, *scale;
     int32_t *column_sum;
 };
-void pack_f32_weights(struct packed *packed, const struct kern_table *table, const float *w,
-                      const float *bias, long n, long k);
+void pack_float_weights(struct packed *packed, const struct kern_table *table,
+                        enum kern_scheme scheme, const float *w, const float *bias, long n, long k);
 void pack_int8_weights(struct packed *packed, const struct kern_table *table, const int8_t *w,
                        const float *scale, const float *bias, long n, long k);
 void packed_free(struct packed *packed);

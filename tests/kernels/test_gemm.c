@@ -1,5 +1,6 @@
-/* The two products on every level: float against double, INT8 byte for byte against the
+/* The products on every level: float and BF16 against double, INT8 byte for byte against the
  * specification. */
+#include "kernels/bf16.h"
 #include "tests/kernels/harness.h"
 
 #include <float.h>
@@ -68,7 +69,8 @@ static float *copy_output(const struct problem *p)
     return copy;
 }
 
-static void check_f32_values(const struct problem *p, const float *w)
+/* `least` is what a sum may lose at each step beside its rounding. */
+static void check_float_values(const struct problem *p, const float *w, double least)
 {
     for (long i = 0; i < p->m; i++) {
         for (long j = 0; j < round_up(p->n, KERN_PANEL); j++) {
@@ -86,8 +88,7 @@ static void check_f32_values(const struct problem *p, const float *w)
             }
             if (size > (double)FLT_MAX / 2)
                 continue; /* may overflow on the way, or not */
-            const double bound =
-                (double)(p->k + 1) * (size * 0x1p-24 + (double)FLT_TRUE_MIN) * 1.001;
+            const double bound = (double)(p->k + 1) * (size * 0x1p-24 + least) * 1.001;
             require(fabs((double)y - sum) <= bound,
                     "m %ld n %ld k %ld: y[%ld][%ld] is %.9g, exactly %.9g, bound %.3g", p->m, p->n,
                     p->k, i, j, (double)y, sum, bound);
@@ -149,7 +150,27 @@ static void check_parts(const struct kern_table *table, const struct problem *p,
     }
 }
 
-static void check_f32(const struct kern_table *table, long m, long n, long k, enum input kind)
+/* What the product of a scheme reads of x. */
+static struct kern_rows prepare(const struct kern_table *table, enum kern_scheme scheme,
+                                const struct problem *p)
+{
+    struct kern_rows x = {.f32 = p->x, .stride = p->x_stride};
+    if (scheme == KERN_BF16) {
+        x.bf16_stride = round_up(p->k, KERN_BF16_ALIGN) + p->m % 2;
+        x.bf16 = GUARDED(uint16_t, p->m * x.bf16_stride, GUARD_AFTER);
+        table->prepare[scheme](table, &x, p->k, 0, p->m);
+    }
+    return x;
+}
+
+static void round_all(float *x, long n)
+{
+    for (long i = 0; i < n; i++)
+        x[i] = kern_bf16_value(kern_bf16_round(x[i]));
+}
+
+static void check_float(const struct kern_table *table, enum kern_scheme scheme, long m, long n,
+                        long k, enum input kind)
 {
     struct random random = {(uint64_t)(m * 1000003 + n * 1009 + k)};
     struct problem p;
@@ -157,50 +178,59 @@ static void check_f32(const struct kern_table *table, long m, long n, long k, en
     float *w = GUARDED(float, n *k, GUARD_AFTER);
     random_fill(&random, w, n * k, kind == INPUT_DENORMAL ? INPUT_RANDOM : kind);
     struct packed packed;
-    pack_f32_weights(&packed, table, w, p.bias, n, k);
-    const struct kern_rows x = {.f32 = p.x, .stride = p.x_stride};
+    pack_float_weights(&packed, table, scheme, w, p.bias, n, k);
+    const struct kern_rows x = prepare(table, scheme, &p);
     struct kern_gemm job = whole_job(&p, &x, &packed.weights);
 
-    table->gemm[KERN_F32](&job);
-    check_f32_values(&p, w);
+    table->gemm[scheme](&job);
+    if (scheme == KERN_BF16) { /* exact arithmetic is on what was rounded */
+        round_all(p.x, (m - 1) * p.x_stride + k);
+        round_all(w, n * k);
+    }
+    check_float_values(&p, w, (double)(scheme == KERN_BF16 ? FLT_MIN : FLT_TRUE_MIN));
     float *plain = copy_output(&p);
-    if (kind == INPUT_RANDOM && table->level != KERN_OPENBLAS)
+    if (kind == INPUT_RANDOM && (table->level != KERN_OPENBLAS || scheme != KERN_F32))
         check_parts(table, &p, &job, plain);
     job.epilogue = KERN_GELU;
-    table->gemm[KERN_F32](&job);
+    table->gemm[scheme](&job);
     check_gelu(&p, plain);
 
     free(plain);
+    guard_free(x.bf16);
     guard_free(w);
     packed_free(&packed);
     problem_free(&p);
 }
 
-START_TEST(f32_is_within_its_bound)
+static void check_float_shapes(int level, enum kern_scheme scheme)
 {
     struct kern_table table;
-    if (!level_table(&table, _i))
+    if (!level_table(&table, level))
         return;
     for (long m = 0; m < COUNT(rows_list); m++)
         for (long n = 0; n < COUNT(columns_list); n++)
             for (long k = 0; k < COUNT(depth_list); k++)
-                check_f32(&table, rows_list[m], columns_list[n], depth_list[k], INPUT_RANDOM);
+                check_float(&table, scheme, rows_list[m], columns_list[n], depth_list[k],
+                            INPUT_RANDOM);
     for (int kind = INPUT_RANDOM; kind < INPUT_KINDS; kind++) {
-        check_f32(&table, 13, 40, 67, (enum input)kind);
-        check_f32(&table, 1, 40, 67, (enum input)kind);
+        check_float(&table, scheme, 13, 40, 67, (enum input)kind);
+        check_float(&table, scheme, 1, 40, 67, (enum input)kind);
     }
+    /* Long enough for blocks of depth, chunks of rows and groups of panels. */
+    check_float(&table, scheme, 67, 96, 3072, INPUT_RANDOM);
+    check_float(&table, scheme, 257, 51, 1031, INPUT_RANDOM);
+    check_float(&table, scheme, 2, 771, 768, INPUT_RANDOM);
+}
+
+START_TEST(f32_is_within_its_bound)
+{
+    check_float_shapes(_i, KERN_F32);
 }
 END_TEST
 
-/* Long enough for blocks of depth, chunks of rows and groups of panels. */
-START_TEST(f32_large_is_within_its_bound)
+START_TEST(bf16_is_within_its_bound)
 {
-    struct kern_table table;
-    if (!level_table(&table, _i))
-        return;
-    check_f32(&table, 67, 96, 3072, INPUT_RANDOM);
-    check_f32(&table, 257, 51, 1031, INPUT_RANDOM);
-    check_f32(&table, 2, 771, 768, INPUT_RANDOM);
+    check_float_shapes(_i, KERN_BF16);
 }
 END_TEST
 
@@ -325,7 +355,7 @@ END_TEST
 static void add(TCase *tests)
 {
     add_level_test(tests, f32_is_within_its_bound);
-    add_level_test(tests, f32_large_is_within_its_bound);
+    add_level_test(tests, bf16_is_within_its_bound);
     add_level_test(tests, int8_is_exact);
     add_level_test(tests, int8_large_is_exact);
     tcase_add_loop_test(tests, int8_specification, 0, 2);

@@ -1,4 +1,5 @@
 /* Packing, quantising weights and conversions: the bytes of the specification on every level. */
+#include "kernels/bf16.h"
 #include "tests/kernels/harness.h"
 
 #include <float.h>
@@ -40,6 +41,33 @@ static void check_pack_f32(const struct kern_table *table, long k, int missing, 
                 table->level == KERN_OPENBLAS ? panel[j * k + i] : panel[i * KERN_PANEL + j];
             require(got == want, "k %ld: (%ld, %d) is %g, not %g", k, i, j, (double)got,
                     (double)want);
+        }
+    }
+    guard_free(raw);
+    for (int j = 0; j < KERN_PANEL; j++)
+        guard_free(w[j]);
+}
+
+static void check_pack_bf16(const struct kern_table *table, long k, int missing, long shift)
+{
+    struct random random = {(uint64_t)(k * 5 + missing)};
+    float *w[KERN_PANEL];
+    rows_new(&random, w, k, missing, k % 3 == 0 ? INPUT_EXTREME : INPUT_RANDOM);
+    const float *rows[KERN_PANEL];
+    for (int j = 0; j < KERN_PANEL; j++)
+        rows[j] = w[j];
+    if (w[0])
+        w[0][k / 2] = NAN;
+    const size_t bytes = table->panel_bytes[KERN_BF16](k);
+    ck_assert_uint_eq(bytes, (size_t)(round_up(k, KERN_BF16_ALIGN) * KERN_PANEL * 2));
+    char *raw = guard_alloc(bytes + (size_t)shift, shift ? GUARD_BEFORE : GUARD_AFTER);
+    const uint16_t *panel = (const uint16_t *)(void *)(raw + shift);
+    table->pack_floats[KERN_BF16](raw + shift, rows, k);
+    for (long i = 0; i < round_up(k, KERN_BF16_ALIGN); i++) {
+        for (int j = 0; j < KERN_PANEL; j++) {
+            const uint16_t want = w[j] && i < k ? kern_bf16_round(w[j][i]) : 0;
+            const uint16_t got = panel[(i / 2 * KERN_PANEL + j) * 2 + i % 2];
+            require(got == want, "k %ld: (%ld, %d) is %04x, not %04x", k, i, j, got, want);
         }
     }
     guard_free(raw);
@@ -91,6 +119,7 @@ START_TEST(panels_are_exact)
         for (int m = 0; m < 5; m++) {
             for (int s = 0; s < 3; s++) {
                 check_pack_f32(&table, depths[d], missing[m], shifts[s]);
+                check_pack_bf16(&table, depths[d], missing[m], shifts[s]);
                 check_pack_s8(&table, depths[d], missing[m], shifts[s]);
             }
         }

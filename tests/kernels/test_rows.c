@@ -1,4 +1,5 @@
-/* Quantising, normalising and GELU on every level: bytes against the specification, floats against double. */
+/* Quantising, rounding, normalising and GELU on every level: bytes against the specification, floats against double. */
+#include "kernels/bf16.h"
 #include "tests/kernels/harness.h"
 
 #include <float.h>
@@ -142,6 +143,84 @@ START_TEST(quantise_specification)
 }
 END_TEST
 
+/* Rows of bf16 against the rounding of one float, and add_norm's against prepare's. */
+static void check_round(const struct kern_table *table, long width, int kind)
+{
+    struct random random = {(uint64_t)(width * 41 + kind)};
+    struct kern_rows rows = {.stride = width + 1,
+                             .bf16_stride = round_up(width, KERN_BF16_ALIGN) + width % 3};
+    const long count = (ROWS - 1) * rows.stride + width;
+    const long round_count = (ROWS - 1) * rows.bf16_stride + round_up(width, KERN_BF16_ALIGN);
+    float *x = GUARDED(float, count, GUARD_AFTER);
+    random_fill(&random, x, count, (enum input)kind);
+    for (int m = 2; m < ROWS; m++)
+        add_specials(&random, x + m * rows.stride, width);
+    rows.f32 = x;
+    for (int low = 0; low < 2; low++) {
+        rows.bf16 = GUARDED(uint16_t, round_count, GUARD_AFTER);
+        rows.bf16_low = low ? GUARDED(uint16_t, round_count, GUARD_AFTER) : NULL;
+        table->prepare[low ? KERN_SPLIT_BF16 : KERN_BF16](table, &rows, width, 0, 2);
+        table->prepare[low ? KERN_SPLIT_BF16 : KERN_BF16](table, &rows, width, 2, ROWS);
+        for (long i = 0; i < ROWS * width; i++) {
+            const float value = x[i / width * rows.stride + i % width];
+            const long at = i / width * rows.bf16_stride + i % width;
+            require(rows.bf16[at] == kern_bf16_round(value), "%g rounded to %04x, not %04x",
+                    (double)value, rows.bf16[at], kern_bf16_round(value));
+            require(!low || rows.bf16_low[at] == kern_bf16_rest(value),
+                    "%g left %04x over, not %04x", (double)value, rows.bf16_low[at],
+                    kern_bf16_rest(value));
+        }
+        for (int m = 0; m < ROWS; m++)
+            for (long i = width; i < round_up(width, KERN_BF16_ALIGN); i++) {
+                const long at = m * rows.bf16_stride + i;
+                require(rows.bf16[at] == 0 && (!low || rows.bf16_low[at] == 0), "padding");
+            }
+        guard_free(rows.bf16);
+        guard_free(rows.bf16_low);
+    }
+    guard_free(x);
+}
+
+START_TEST(bf16_is_exact)
+{
+    struct kern_table table;
+    if (!level_table(&table, _i))
+        return;
+    for (int w = 0; w < WIDTHS; w++)
+        for (int kind = 0; kind < INPUT_KINDS; kind++)
+            check_round(&table, widths[w], kind);
+}
+END_TEST
+
+/* Every bf16 and its neighbours among the floats: the rounding as its text says, in double. */
+START_TEST(bf16_specification)
+{
+    for (uint32_t upper = 0; upper < 0x7f7f; upper++) {
+        const uint32_t lower[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+        const double below = (double)kern_bf16_value((uint16_t)upper);
+        const double above = (double)kern_bf16_value((uint16_t)(upper + 1));
+        for (int i = 0; i < 6; i++) {
+            const uint32_t bits = upper << 16 | lower[i];
+            float x;
+            memcpy(&x, &bits, sizeof(x));
+            const double left = (double)x - below, right = above - (double)x;
+            uint32_t want = left < right || (left == right && upper % 2 == 0) ? upper : upper + 1;
+            want = x < FLT_MIN ? 0 : want;
+            require(kern_bf16_round(x) == want, "%a is %04x", (double)x, kern_bf16_round(x));
+            require(kern_bf16_round(-x) == (want | 0x8000), "%a, negative", (double)x);
+            require(fabs((double)x - (double)kern_bf16_value(kern_bf16_round(x)) -
+                         (double)kern_bf16_value(kern_bf16_rest(x))) <=
+                        (double)x * 0x1p-16 + (double)FLT_MIN,
+                    "%a in two parts", (double)x);
+        }
+    }
+    ck_assert_uint_eq(kern_bf16_round(FLT_MAX), 0x7f80);
+    ck_assert_uint_eq(kern_bf16_round(-INFINITY), 0xff80);
+    ck_assert(isnan(kern_bf16_value(kern_bf16_round(NAN))));
+    ck_assert_uint_eq(kern_bf16_rest(FLT_MAX), 0);
+}
+END_TEST
+
 /* What add_norm may be wrong by, as scalar.c states it. */
 static double norm_bound(double largest, double sd, double width, double gamma, double y,
                          double beta)
@@ -203,6 +282,8 @@ static double check_norm(const struct kern_table *table, long width, int kind, i
         x[i] += offset;
     struct kern_rows rows = {.f32 = y, .stride = stride};
     struct q8_rows fused = q8_rows_new(&rows, width);
+    rows.bf16_stride = round_up(width, KERN_BF16_ALIGN);
+    rows.bf16 = GUARDED(uint16_t, ROWS * rows.bf16_stride, GUARD_AFTER);
     struct kern_norm job = {.x = x,
                             .x_stride = stride,
                             .residual = with_residual ? residual : NULL,
@@ -223,6 +304,13 @@ static double check_norm(const struct kern_table *table, long width, int kind, i
     struct q8_rows apart = q8_rows_new(&rows, width);
     table->prepare[KERN_INT8](table, &rows, width, 0, ROWS);
     require_same_rows(&fused, &apart, width);
+    uint16_t *bf16 = rows.bf16;
+    rows.bf16 = GUARDED(uint16_t, ROWS * rows.bf16_stride, GUARD_AFTER);
+    table->prepare[KERN_BF16](table, &rows, width, 0, ROWS);
+    require(memcmp(bf16, rows.bf16, (size_t)(ROWS * rows.bf16_stride) * sizeof(*bf16)) == 0,
+            "width %ld: bf16", width);
+    guard_free(bf16);
+    guard_free(rows.bf16);
 
     /* In place, without quantising, one row at a time: the same bits. */
     struct kern_rows in_place = {.f32 = x, .stride = stride};
@@ -321,6 +409,8 @@ static void add(TCase *tests)
 {
     add_level_test(tests, quantise_is_exact);
     tcase_add_test(tests, quantise_specification);
+    add_level_test(tests, bf16_is_exact);
+    tcase_add_test(tests, bf16_specification);
     add_level_test(tests, add_norm_is_within_its_bound);
     add_level_test(tests, gelu_is_within_its_bound);
     add_level_test(tests, gelu_of_special_values);
