@@ -33,7 +33,7 @@ typedef struct distil_model distil_model;
 typedef struct distil_session distil_session;
 
 typedef struct {
-    /* "fp32" or "int8"; NULL: the fastest within int8's accuracy on this CPU. */
+    /* "fp32", "bf16" or "int8"; NULL: the fastest within int8's accuracy on this CPU. */
     const char *precision;
     /* "scalar", "openblas"; on x86-64 "avx2", "avx512" or "vnni", on arm64 "neon" or "dotprod"; NULL: DISTILD_CPU, else the
      * best there is. */

@@ -1,5 +1,7 @@
 #include "kernels/peak.h"
 
+#include "kernels/levels.h"
+
 #include <time.h>
 
 #if defined(__x86_64__)
@@ -116,6 +118,26 @@ __attribute__((target("avx512f,avx512vnni"))) static double vnni_int8(void)
         __asm__ volatile("" : : "v"(sums[i]));
     return CHAINS * 64 * 2;
 }
+
+__attribute__((target("avx512f"))) static double dot_bf16(void)
+{
+    __m512 sums[CHAINS];
+    __m512i x = _mm512_set1_epi16(0x3f7f), y = _mm512_set1_epi16(0x38d2); /* 0.996, 1e-4 */
+    for (int i = 0; i < CHAINS; i++)
+        sums[i] = _mm512_set1_ps(0.001F * (float)i);
+    for (long step = 0; step < STEPS; step++) {
+        __asm__ volatile("" : "+v"(x), "+v"(y));
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++) {
+            __m512 sum = sums[i];
+            __asm__("vdpbf16ps %[y], %[x], %[sum]" : [sum] "+v"(sum) : [x] "v"(x), [y] "v"(y));
+            sums[i] = sum;
+        }
+    }
+    for (int i = 0; i < CHAINS; i++)
+        __asm__ volatile("" : : "v"(sums[i]));
+    return CHAINS * 32 * 2;
+}
 #endif
 
 static unsigned read_plain(const void *memory, size_t size)
@@ -163,7 +185,9 @@ static chain *find_chain(enum kern_level level, enum kern_scheme scheme)
 #if defined(__x86_64__)
     if (level >= KERN_VNNI && scheme == KERN_INT8)
         return vnni_int8;
-    if (level >= KERN_AVX512 && scheme == KERN_F32)
+    if (level >= KERN_VNNI && scheme == KERN_BF16 && kern_has_bf16_dot())
+        return dot_bf16;
+    if (level >= KERN_AVX512 && scheme != KERN_INT8)
         return avx512_f32;
     if (level >= KERN_AVX2)
         return scheme == KERN_INT8 ? avx2_int8 : avx2_f32;

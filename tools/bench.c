@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/model.h"
 #include "kernels/peak.h"
 #include "tools/commands.h"
 #include "tools/model.h"
@@ -155,8 +156,7 @@ static int run(const void *opaque, int count, char **operands)
 
     const distil_info *info = distil_model_info(model);
     enum kern_level level = kern_level_from_name(info->cpu);
-    double peak =
-        kern_peak_gops(level, strcmp(info->precision, "int8") == 0 ? KERN_INT8 : KERN_F32);
+    double peak = kern_peak_gops(level, model->scheme);
     if (!settings->json)
         printf("%s, %s on %s, %d threads, peak %.0f GOP/s a thread\n%-10s %10s %10s %12s %9s %8s\n",
                info->path, info->precision, info->cpu, distil_session_threads(session), peak,

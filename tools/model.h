@@ -37,9 +37,9 @@ struct tool_model_settings {
      .kind = TOOL_CHOICE,                                                                          \
      .offset = offsetof(struct settings, model.precision),                                         \
      .value = "NAME",                                                                              \
-     .choices = "fp32|int8",                                                                       \
-     .help =                                                                                       \
-         "Compute in fp32 or int8; without it, in the fastest one that keeps int8's accuracy"},    \
+     .choices = "fp32|bf16|int8",                                                                  \
+     .help = "Compute in fp32, bf16 or int8; without it, in the fastest one that keeps int8's "    \
+             "accuracy"},                                                                          \
         {.name = "cpu",                                                                            \
          .kind = TOOL_CHOICE,                                                                      \
          .offset = offsetof(struct settings, model.cpu),                                           \

@@ -69,7 +69,7 @@ class Help(unittest.TestCase):
             self.assertIn(f"distild {command}: unknown option '--no-such'", run(command, "--no-such", code=2)[1])
             self.assertIn(f"Try 'distild {command} --help'", run(command, "--no-such", code=2)[1])
         self.assertIn("--threads: -1 is not from 0 to 1024", run("predict", "--threads", "-1", "x", code=2)[1])
-        self.assertIn("--precision: 'fp64' is not one of fp32|int8", run("predict", "--precision", "fp64", "x", code=2)[1])
+        self.assertIn("--precision: 'fp64' is not one of fp32|bf16|int8", run("predict", "--precision", "fp64", "x", code=2)[1])
         self.assertIn("DISTILD_PORT: 80800 is not from 0 to 65535",
                       run("serve", code=2, DISTILD_PORT="80800")[1])
         self.assertIn("exclude each other", run("predict", "--file", "f", "x", code=2)[1])
@@ -538,7 +538,7 @@ class Version(unittest.TestCase):
         about = json.loads(run("version", "--json", "--model", MODEL)[0])
         self.assertRegex(about["version"], r"^\d+\.\d+\.\d+$")
         self.assertIn(about["cpu"], about["levels"])
-        self.assertIn(about["precision"], ["fp32", "int8"])
+        self.assertIn(about["precision"], ["fp32", "bf16", "int8"])
         self.assertEqual(about["model"], str(MODEL))
         self.assertEqual(run("--version", DISTILD_MODEL=str(MODEL))[0], run("version", DISTILD_MODEL=str(MODEL))[0])
         self.assertIn("no-such-model", run("version", "--model", "no-such-model", code=1)[1])
