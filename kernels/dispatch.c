@@ -35,7 +35,9 @@ static enum kern_level probe(void)
         return KERN_OPENBLAS;
     if (!has_all(b, avx512) || !has_all(state, zmm_state))
         return KERN_AVX2;
-    return has_all(c, bit_AVX512VNNI) ? KERN_VNNI : KERN_AVX512;
+    if (!has_all(c, bit_AVX512VNNI))
+        return KERN_AVX512;
+    return kern_amx_usable() ? KERN_AMX : KERN_VNNI;
 }
 
 int kern_has_bf16_dot(void)
@@ -63,7 +65,7 @@ static enum kern_level probe(void)
 static const char *const level_names[KERN_LEVELS] = {
     [KERN_SCALAR] = "scalar",   [KERN_OPENBLAS] = "openblas", [KERN_NEON] = "neon",
     [KERN_DOTPROD] = "dotprod", [KERN_AVX2] = "avx2",         [KERN_AVX512] = "avx512",
-    [KERN_VNNI] = "vnni",
+    [KERN_VNNI] = "vnni",       [KERN_AMX] = "amx",
 };
 
 enum kern_level kern_best_level(void)
@@ -115,6 +117,8 @@ void kern_table_init(struct kern_table *table, enum kern_level level)
         kern_overlay_avx512(table);
     if (base >= KERN_VNNI)
         kern_overlay_vnni(table);
+    if (base >= KERN_AMX)
+        kern_overlay_amx(table);
 #elif defined(__aarch64__)
     if (base >= KERN_NEON)
         kern_overlay_neon(table);

@@ -36,6 +36,7 @@ enum kern_level {
     KERN_AVX2,    /* x86-64: AVX2, FMA, F16C; INT8 with 7-bit activations */
     KERN_AVX512,  /* AVX-512 F, BW, VL, DQ; INT8 as AVX2 */
     KERN_VNNI,    /* AVX-512 VNNI; INT8 with 8-bit activations */
+    KERN_AMX,     /* AMX tiles for INT8 and BF16; SPLIT_BF16 */
     KERN_LEVELS
 };
 

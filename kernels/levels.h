@@ -35,11 +35,20 @@ void kern_overlay_avx2(struct kern_table *table); /* avx2.c, with the products o
 void kern_overlay_avx512(
     struct kern_table *table);                    /* avx512.c, with the products of gemm_avx512.c */
 void kern_overlay_vnni(struct kern_table *table); /* gemm_vnni.c */
+void kern_overlay_amx(
+    struct kern_table *table); /* amx.c, with the products of amx_int8.c and amx_bf16.c */
+/* amx_usable.c: whether this CPU has AMX with int8 and bf16, and the operating system lets this process use it, which is
+ * asked of it here. Asking again is cheap and changes nothing; the answer holds for all threads. */
+int kern_amx_usable(void);
 
 void kern_gemm_f32_avx2(const struct kern_gemm *job);
 void kern_gemm_int8_avx2(const struct kern_gemm *job);
 void kern_gemm_f32_avx512(const struct kern_gemm *job);
 void kern_gemm_int8_vnni(const struct kern_gemm *job);
+void kern_gemm_int8_amx(const struct kern_gemm *job);
+void kern_gemm_bf16_amx(const struct kern_gemm *job);
+void kern_gemm_split_bf16_amx(const struct kern_gemm *job);
+void kern_overlay_pack_amx(struct kern_table *table); /* amx_pack.c: rows and weights in bf16 */
 void kern_gemm_bf16_avx2(const struct kern_gemm *job);
 void kern_gemm_bf16_avx512(const struct kern_gemm *job);
 void kern_gemm_bf16_dot(const struct kern_gemm *job); /* where kern_has_bf16_dot */

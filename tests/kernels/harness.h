@@ -73,8 +73,14 @@ int level_table(struct kern_table *table, int level);
 
 double gelu_exact(double x);
 
+/* Where the loops over levels begin. */
+#ifndef FIRST_LEVEL
+#define FIRST_LEVEL KERN_SCALAR
+#endif
+
 /* Adds `function` to the suite, once for each level, the level being its loop variable _i. */
-#define add_level_test(test_case, function) tcase_add_loop_test(test_case, function, 0, KERN_LEVELS)
+#define add_level_test(test_case, function)                                                        \
+    tcase_add_loop_test(test_case, function, FIRST_LEVEL, KERN_LEVELS)
 
 /* Runs a suite of one test case and prints which levels ran; levels listed in
  * DISTILD_REQUIRE_LEVELS (commas) that cannot run here are a failure. Returns what main returns. */

@@ -1,0 +1,65 @@
+/* amx_bf16.c: the bf16 product and the split bf16 product with AMX.
+ *
+ * The tile instruction adds up 16 products of even k and 16 of odd k, each from zero by fused
+ * multiply-adds, and then both to the sum so far. Denormal values, sums among them, count as zero.
+ */
+#include "kernels/amx_gemm.h"
+#include "kernels/levels.h"
+#include "kernels/math_avx512.h"
+
+enum {
+    TILE_DEPTH = 32,       /* k of a tile */
+    BLOCK_STEPS = 12,      /* of k: a pair of panels then takes 24 KB of the L1 cache */
+    SPLIT_BLOCK_STEPS = 6, /* the same with hi and lo values */
+};
+
+/* y = epilogue(sum + bias) */
+static void finish(const struct amx_sums *sums, int from, int to)
+{
+    const struct kern_gemm *job = sums->job;
+    for (int v = 0; v < sums->panels; v++) {
+        const long column = (sums->panel + v) * KERN_PANEL;
+        const __m512 bias = _mm512_loadu_ps(job->w->bias + column);
+        for (int i = from; i < to; i++) {
+            const int tile = i >= sums->tile_rows;
+            const int tile_row = i - tile * sums->tile_rows;
+            const long row = sums->row[tile] + tile_row;
+            const __m512 sum = _mm512_castsi512_ps(
+                _mm512_load_si512(sums->tiles + (AMX_PAIR * tile + v) * KERN_TILE_BYTES +
+                                  tile_row * KERN_TILE_PITCH));
+            const __m512 value = _mm512_add_ps(sum, bias);
+            _mm512_storeu_ps(job->y + row * job->y_stride + column,
+                             job->epilogue == KERN_GELU ? kern_gelu16(value) : value);
+        }
+    }
+}
+
+static struct amx_plan plan_for(const struct kern_gemm *job)
+{
+    return (struct amx_plan){
+        .finish = finish,
+        .x = (const char *)job->x->bf16,
+        .x_pitch = job->x->bf16_stride * (long)sizeof(uint16_t),
+        .steps = kern_round_up(job->w->k, KERN_BF16_ALIGN) / TILE_DEPTH,
+    };
+}
+
+AMX_BLOCKS(bf16_blocks, AMX_BF16)
+AMX_BLOCKS(split_blocks, AMX_SPLIT)
+
+void kern_gemm_bf16_amx(const struct kern_gemm *job)
+{
+    struct amx_plan plan = plan_for(job);
+    plan.blocks = &bf16_blocks;
+    plan.depth = BLOCK_STEPS;
+    kern_amx_walk(job, &plan);
+}
+
+void kern_gemm_split_bf16_amx(const struct kern_gemm *job)
+{
+    struct amx_plan plan = plan_for(job);
+    plan.blocks = &split_blocks;
+    plan.x_low = (const char *)job->x->bf16_low;
+    plan.depth = SPLIT_BLOCK_STEPS;
+    kern_amx_walk(job, &plan);
+}

@@ -1,0 +1,203 @@
+/* amx_gemm.h: the products with AMX: one block of tiles, and the order in which blocks visit rows, panels and depth.
+ *
+ * A block is two tiles of rows by two panels: four sums, two tiles of activations, two of weights, so that four loads
+ * feed four multiplications. The activations are read where they lie, row-major, 64 bytes of each row to a tile. Rows
+ * are cut into tiles of nearly equal height; the last tile moves up where it would reach past the last row, and the
+ * rows that it shares with the tile before it are computed twice, to the same bits.
+ *
+ * Rows go in chunks whose activations stay in the L2 cache. Each chunk meets the panels a pair at a time, over one block
+ * of k after another, so that the pair's weights stay in the L1 cache while the activations stream past it; sums go on
+ * where the block before left them, so neither blocks nor chunks ever change a bit. While a block multiplies, the vector
+ * units finish the block before (scale, bias, GELU, store), and the pair of panels after this one is prefetched, spread
+ * evenly over all steps.
+ */
+#ifndef KERNELS_AMX_GEMM_H
+#define KERNELS_AMX_GEMM_H
+
+#include <immintrin.h>
+
+#include "kernels/amx_tiles.h"
+#include "kernels/kernels.h"
+
+enum {
+    AMX_LINE = 64,                         /* bytes of a cache line */
+    AMX_PAIR = 2,                          /* tiles of rows, and panels, of a block */
+    AMX_BLOCK_BYTES = 4 * KERN_TILE_BYTES, /* of the sums of a block */
+    AMX_CHUNK_BLOCKS = 16,                 /* at most: 512 rows */
+    AMX_CHUNK_BYTES = 1400 * 1024,         /* of activations, of an L2 cache of 2 MB */
+    /* Loads do not see what a tile store has in flight: sums are read from the third step on. */
+    AMX_LATE_STEPS = 2,
+    /* With so few blocks of rows there is no reuse that blocks of k would serve. */
+    AMX_WHOLE_DEPTH_BLOCKS = 2
+};
+
+/* How a product multiplies: u8 by s8, bf16 by bf16, or (hi + lo) by (hi + lo) without lo by lo, in bf16. */
+enum amx_kind { AMX_INT8, AMX_BF16, AMX_SPLIT };
+
+/* Sums of a whole block: 1 KB, row after row, for tile of rows t and panel v at 2 t + v. */
+struct amx_sums {
+    const struct kern_gemm *job;
+    const char *tiles;
+    long row[AMX_PAIR]; /* of the product: the first of each tile */
+    int tile_rows;
+    int rows; /* of all tiles; 0: nothing to finish */
+    long panel;
+    int panels;
+};
+
+/* Finishes rows from..to of the `rows`: epilogue and store. */
+typedef void amx_finish_fn(const struct amx_sums *sums, int from, int to);
+
+/* One block over one block of k, and what the vector units do beside it. */
+struct amx_block {
+    const char *x, *x_low; /* activations from the first row and k; x_low: their lo values */
+    long x_pitch;          /* bytes from one row to the next */
+    long x_second;         /* bytes from the first tile of rows to the second */
+    const char *w;         /* weights of the first panel from the first k */
+    long w_pitch;          /* bytes from one panel to the next */
+    long w_low;            /* bytes from a panel's hi values to its lo values */
+    long steps;            /* of k: tiles of 64 bytes */
+    const char *from;      /* sums so far, or NULL */
+    char *to;
+    const char *ahead; /* what to prefetch next */
+    long ahead_lines;  /* how many lines of it at every step */
+    struct amx_sums done;
+    amx_finish_fn *finish;
+};
+
+typedef void amx_block_fn(const struct amx_block *block);
+
+/* The block functions of a kind: by tiles of rows less 1, panels less 1, and whether the weights
+ * are the operand that streams. */
+typedef amx_block_fn *amx_block_table[AMX_PAIR][AMX_PAIR][2];
+
+/* Tile numbers are literals, so these cannot be functions. They use the names of amx_multiply. The operand that is
+ * loaded once before the other one is needed again passes the L1 cache by. */
+#define AMX_LOAD_ROWS(at)                                                                          \
+    do {                                                                                           \
+        if (stream_weights)                                                                        \
+            kern_tile_load(4, at, block->x_pitch);                                                 \
+        else                                                                                       \
+            kern_tile_stream(4, at, block->x_pitch);                                               \
+        if (row_tiles == AMX_PAIR && stream_weights)                                               \
+            kern_tile_load(5, (at) + block->x_second, block->x_pitch);                             \
+        else if (row_tiles == AMX_PAIR)                                                            \
+            kern_tile_stream(5, (at) + block->x_second, block->x_pitch);                           \
+    } while (0)
+#define AMX_LOAD_PANELS(at)                                                                        \
+    do {                                                                                           \
+        if (stream_weights)                                                                        \
+            kern_tile_stream(6, at, KERN_TILE_PITCH);                                              \
+        else                                                                                       \
+            kern_tile_load(6, at, KERN_TILE_PITCH);                                                \
+        if (panels == AMX_PAIR && stream_weights)                                                  \
+            kern_tile_stream(7, (at) + block->w_pitch, KERN_TILE_PITCH);                           \
+        else if (panels == AMX_PAIR)                                                               \
+            kern_tile_load(7, (at) + block->w_pitch, KERN_TILE_PITCH);                             \
+    } while (0)
+#define AMX_EACH_SUM(action)                                                                       \
+    do {                                                                                           \
+        action(0, 4, 6);                                                                           \
+        if (panels == AMX_PAIR)                                                                    \
+            action(1, 4, 7);                                                                       \
+        if (row_tiles == AMX_PAIR)                                                                 \
+            action(2, 5, 6);                                                                       \
+        if (row_tiles == AMX_PAIR && panels == AMX_PAIR)                                           \
+            action(3, 5, 7);                                                                       \
+    } while (0)
+#define AMX_ZERO_SUM(sum, x, w) kern_tile_zero(sum)
+#define AMX_LOAD_SUM(sum, x, w)                                                                    \
+    kern_tile_load(sum, block->from + (sum)*KERN_TILE_BYTES, KERN_TILE_PITCH)
+#define AMX_STORE_SUM(sum, x, w)                                                                   \
+    kern_tile_store(sum, block->to + (sum)*KERN_TILE_BYTES, KERN_TILE_PITCH)
+#define AMX_DOT(sum, x, w)                                                                         \
+    do {                                                                                           \
+        if (kind == AMX_INT8)                                                                      \
+            kern_tile_dot_int8(sum, x, w);                                                         \
+        else                                                                                       \
+            kern_tile_dot_bf16(sum, x, w);                                                         \
+    } while (0)
+
+/* Beside one step: prefetches, and finishes `share` rows more of the block before. Returns how many
+ * are finished. */
+static inline int amx_beside(const struct amx_block *block, long step, long late, int finished,
+                             int share)
+{
+    const char *ahead = block->ahead + step * block->ahead_lines * AMX_LINE;
+    for (long line = 0; line < block->ahead_lines; line++)
+        _mm_prefetch(ahead + line * AMX_LINE, _MM_HINT_T1);
+    if (step < late || finished >= block->done.rows)
+        return finished;
+    const int to = finished + share < block->done.rows ? finished + share : block->done.rows;
+    block->finish(&block->done, finished, to);
+    return to;
+}
+
+/* With hi and lo values, hi * lo is added first, then hi * hi, then lo * hi: each is loaded once but
+ * for the weights' hi values, whose neighbour in time is lo. */
+static inline __attribute__((always_inline)) void
+amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int row_tiles,
+             const int panels, const int stream_weights)
+{
+    const long late = block->steps > 2 * AMX_LATE_STEPS ? AMX_LATE_STEPS : 0;
+    const int share = (int)((block->done.rows + block->steps - late - 1) / (block->steps - late));
+    int finished = 0;
+
+    kern_tiles_barrier();
+    if (block->from)
+        AMX_EACH_SUM(AMX_LOAD_SUM);
+    else
+        AMX_EACH_SUM(AMX_ZERO_SUM);
+    for (long step = 0; step < block->steps; step++) {
+        const char *x = block->x + step * KERN_TILE_PITCH;
+        const char *w = block->w + step * KERN_TILE_BYTES;
+        if (kind == AMX_SPLIT) {
+            AMX_LOAD_PANELS(w + block->w_low);
+            AMX_LOAD_ROWS(x);
+            AMX_EACH_SUM(AMX_DOT);
+        }
+        AMX_LOAD_PANELS(w);
+        if (kind != AMX_SPLIT)
+            AMX_LOAD_ROWS(x);
+        AMX_EACH_SUM(AMX_DOT);
+        if (kind == AMX_SPLIT) {
+            AMX_LOAD_ROWS(block->x_low + step * KERN_TILE_PITCH);
+            AMX_EACH_SUM(AMX_DOT);
+        }
+        finished = amx_beside(block, step, late, finished, share);
+    }
+    AMX_EACH_SUM(AMX_STORE_SUM);
+}
+
+#define AMX_BLOCK(name, kind, row_tiles, panels, stream_weights)                                   \
+    static void name##_##row_tiles##panels##stream_weights(const struct amx_block *block)          \
+    {                                                                                              \
+        amx_multiply(block, kind, row_tiles, panels, stream_weights);                              \
+    }
+/* Defines `name`, the table of the block functions of a kind. */
+#define AMX_BLOCKS(name, kind)                                                                     \
+    AMX_BLOCK(name, kind, 1, 1, 0)                                                                 \
+    AMX_BLOCK(name, kind, 1, 1, 1)                                                                 \
+    AMX_BLOCK(name, kind, 1, 2, 0)                                                                 \
+    AMX_BLOCK(name, kind, 1, 2, 1)                                                                 \
+    AMX_BLOCK(name, kind, 2, 1, 0)                                                                 \
+    AMX_BLOCK(name, kind, 2, 1, 1)                                                                 \
+    AMX_BLOCK(name, kind, 2, 2, 0)                                                                 \
+    AMX_BLOCK(name, kind, 2, 2, 1)                                                                 \
+    static const amx_block_table name = {{{name##_110, name##_111}, {name##_120, name##_121}},     \
+                                         {{name##_210, name##_211}, {name##_220, name##_221}}};
+
+/* What amx_walk needs to know of a product. */
+struct amx_plan {
+    const amx_block_table *blocks;
+    amx_finish_fn *finish;
+    const char *x, *x_low; /* activations of row 0; x_low: NULL but for AMX_SPLIT */
+    long x_pitch;          /* bytes from one row to the next */
+    long steps;            /* of all k: tiles of 64 bytes */
+    long depth;            /* steps of a block of k */
+};
+
+/* Runs a job. Any number of rows and panels from 0 up. */
+void kern_amx_walk(const struct kern_gemm *job, const struct amx_plan *plan);
+
+#endif

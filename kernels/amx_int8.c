@@ -1,0 +1,56 @@
+/* amx_int8.c: the INT8 product with AMX. The sums are exact, and what follows them is computed as in gemm_vnni.c. */
+#include "kernels/amx_gemm.h"
+#include "kernels/levels.h"
+#include "kernels/math_avx512.h"
+
+enum {
+    TILE_DEPTH = 64, /* k of a tile */
+    BLOCK_STEPS = 12 /* of k: a pair of panels then takes 24 KB of the L1 cache */
+};
+
+/* y = epilogue((sum - zero * column_sum) * x scale * w scale + bias) */
+static void finish(const struct amx_sums *sums, int from, int to)
+{
+    const struct kern_gemm *job = sums->job;
+    const struct kern_weights *weights = job->w;
+    for (int v = 0; v < sums->panels; v++) {
+        const long column = (sums->panel + v) * KERN_PANEL;
+        const __m512i column_sum = _mm512_loadu_si512(weights->column_sum + column);
+        const __m512 scale = _mm512_loadu_ps(weights->scale + column);
+        const __m512 bias = _mm512_loadu_ps(weights->bias + column);
+        for (int i = from; i < to; i++) {
+            const int tile = i >= sums->tile_rows;
+            const int tile_row = i - tile * sums->tile_rows;
+            const long row = sums->row[tile] + tile_row;
+            const __m512i zero = _mm512_set1_epi32(job->x->zero[row]);
+            __m512i sum = _mm512_load_si512(sums->tiles + (AMX_PAIR * tile + v) * KERN_TILE_BYTES +
+                                            tile_row * KERN_TILE_PITCH);
+            sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, column_sum));
+            const __m512 scaled =
+                _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(job->x->scale[row]));
+            const __m512 value = _mm512_fmadd_ps(scaled, scale, bias);
+            _mm512_storeu_ps(job->y + row * job->y_stride + column,
+                             job->epilogue == KERN_GELU ? kern_gelu16(value) : value);
+        }
+    }
+}
+
+AMX_BLOCKS(int8_blocks, AMX_INT8)
+
+void kern_gemm_int8_amx(const struct kern_gemm *job)
+{
+    enum { VNNI_ROWS = 8 }; /* up to here time is that of reading weights, and VNNI reads faster */
+    if (job->m1 - job->m0 <= VNNI_ROWS) {
+        kern_gemm_int8_vnni(job);
+        return;
+    }
+    const struct amx_plan plan = {
+        .blocks = &int8_blocks,
+        .finish = finish,
+        .x = (const char *)job->x->q8,
+        .x_pitch = job->x->q8_stride,
+        .steps = kern_round_up(job->w->k, KERN_Q8_ALIGN) / TILE_DEPTH,
+        .depth = BLOCK_STEPS,
+    };
+    kern_amx_walk(job, &plan);
+}
