@@ -1,12 +1,13 @@
 /* test_parity.c: holds the forward pass to what `transformers` answers on the same checkpoint.
  *
- *   test_parity MODEL FIXTURE [--cases FILE] [--int8] [--store DTYPE] [--tolerance X]
+ *   test_parity MODEL FIXTURE [--cases FILE] [--int8] [--store DTYPE] [--tolerance X] [--texts N]
  *
  * MODEL is a model file or a HuggingFace directory; "shared:NAME" is the directory NAME under
  * $DISTILD_SHARED, and the program exits with 77 (skipped) where that is missing. FIXTURE and the
  * cases are made by tests/golden/make_parity.py. Every level that this CPU has is held to 1e-4 in
  * fp32; with --cases from the text to the answer, with --int8 in int8 to the labels of fp32.
- * --store computes with the model file that --dtype DTYPE (fp32, fp16 or int8) converts MODEL to.
+ * --store computes with the model file that --dtype DTYPE (fp32, fp16 or int8) converts MODEL to,
+ * --texts with the first N texts alone.
  */
 #include <check.h>
 #include <cjson/cJSON.h>
@@ -26,10 +27,6 @@
  * than this. */
 #define INT8_MARGIN 0.6
 
-static const char *const levels[] = {"scalar", "openblas", "avx2",   "avx512",
-                                     "vnni",   "neon",     "dotprod"};
-enum { LEVELS = sizeof levels / sizeof *levels };
-
 struct subject {
     distil_model *model;
     distil_session *session;
@@ -41,6 +38,7 @@ static struct fixture fixture;
 static char model_path[4096];
 static const char *cases_path;
 static double tolerance = 1e-4;
+static long most_texts = LONG_MAX;
 
 /* Opens the model at a level; 0 where this CPU does not have it, unless DISTILD_REQUIRE_LEVELS
  * names it. */
@@ -126,9 +124,9 @@ static int texts_for(const char *level, const char *precision)
 {
     int repeated = strcmp(level, "avx512") == 0 && strcmp(precision, "fp32") == 0 &&
                    kern_level_available(KERN_VNNI);
-    long work = 0, most = strcmp(level, "scalar") == 0 || repeated ? 25L * 1000 * 1000 : LONG_MAX;
+    long work = 0, most = strcmp(level, "scalar") == 0 || repeated ? 12L * 1000 * 1000 : LONG_MAX;
     int texts = 0;
-    while (texts < fixture.texts) {
+    while (texts < fixture.texts && texts < most_texts) {
         work += (long)(fixture.offsets[texts + 1] - fixture.offsets[texts]) * fixture.hidden *
                 fixture.hidden;
         if (work > most)
@@ -140,16 +138,17 @@ static int texts_for(const char *level, const char *precision)
 
 START_TEST(fp32_one_by_one)
 {
+    const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     double worst[2] = {0, 0};
-    if (!subject_open(&subject, levels[_i], "fp32"))
+    if (!subject_open(&subject, level, "fp32"))
         return;
-    int texts = texts_for(levels[_i], "fp32");
+    int texts = texts_for(level, "fp32");
     ck_assert_int_gt(texts, 0);
     for (int i = 0; i < texts; i++)
         compare_batch(&subject, i, i + 1, worst);
     printf("fp32 %-8s one by one: %3d texts, largest difference: logits %.2e, hidden states %.2e\n",
-           levels[_i], texts, worst[0], worst[1]);
+           level, texts, worst[0], worst[1]);
     ck_assert_double_le(worst[0], tolerance);
     ck_assert_double_le(worst[1], tolerance);
     subject_close(&subject);
@@ -158,16 +157,17 @@ END_TEST
 
 START_TEST(fp32_mixed_batches)
 {
+    const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     double worst[2] = {0, 0};
-    if (!subject_open(&subject, levels[_i], "fp32"))
+    if (!subject_open(&subject, level, "fp32"))
         return;
     /* Of 1, 2, 3 ... texts; the larger ones have more tokens than are computed at once. */
-    int texts = texts_for(levels[_i], "fp32");
+    int texts = texts_for(level, "fp32");
     for (int first = 0, size = 1; first < texts; first += size++)
         compare_batch(&subject, first, first + size < texts ? first + size : texts, worst);
     printf("fp32 %-8s in batches: %3d texts, largest difference: logits %.2e, hidden states %.2e\n",
-           levels[_i], texts, worst[0], worst[1]);
+           level, texts, worst[0], worst[1]);
     ck_assert_double_le(worst[0], tolerance);
     ck_assert_double_le(worst[1], tolerance);
     subject_close(&subject);
@@ -195,12 +195,13 @@ static float margin_of(const float *logits)
 
 START_TEST(int8_labels)
 {
+    const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     double worst = 0;
     int agreed = 0, sure = 0;
-    if (!subject_open(&subject, levels[_i], "int8"))
+    if (!subject_open(&subject, level, "int8"))
         return;
-    int texts = texts_for(levels[_i], "int8");
+    int texts = texts_for(level, "int8");
     float *logits = malloc(sizeof(float) * (size_t)texts * (size_t)fixture.labels);
     distil_error error;
     ck_assert_ptr_nonnull(logits);
@@ -222,7 +223,7 @@ START_TEST(int8_labels)
     }
     printf("int8 %-8s same label on %d of %d texts (%d of them by a margin), largest logit "
            "difference %.3f\n",
-           levels[_i], agreed, texts, sure, worst);
+           level, agreed, texts, sure, worst);
     ck_assert_int_gt(sure, 0);
     free(logits);
     subject_close(&subject);
@@ -276,9 +277,10 @@ static void check_case(const struct subject *subject, const cJSON *entry)
 
 START_TEST(from_text_to_answer)
 {
+    const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     long size;
-    if (!subject_open(&subject, levels[_i], "fp32"))
+    if (!subject_open(&subject, level, "fp32"))
         return;
     char *json = fixture_read(cases_path, &size);
     ck_assert_msg(json != NULL, "%s: cannot be read", cases_path);
@@ -337,12 +339,12 @@ static int run(int int8)
     Suite *suite = suite_create("parity");
     TCase *numbers = tcase_create("numbers");
     tcase_set_timeout(numbers, 300);
-    tcase_add_loop_test(numbers, fp32_one_by_one, 0, LEVELS);
-    tcase_add_loop_test(numbers, fp32_mixed_batches, 0, LEVELS);
+    tcase_add_loop_test(numbers, fp32_one_by_one, 0, KERN_LEVELS);
+    tcase_add_loop_test(numbers, fp32_mixed_batches, 0, KERN_LEVELS);
     if (int8)
-        tcase_add_loop_test(numbers, int8_labels, 0, LEVELS);
+        tcase_add_loop_test(numbers, int8_labels, 0, KERN_LEVELS);
     if (cases_path)
-        tcase_add_loop_test(numbers, from_text_to_answer, 0, LEVELS);
+        tcase_add_loop_test(numbers, from_text_to_answer, 0, KERN_LEVELS);
     suite_add_tcase(suite, numbers);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
@@ -364,12 +366,14 @@ int main(int argc, char **argv)
             store = argv[++i];
         else if (strcmp(argv[i], "--tolerance") == 0 && i + 1 < argc)
             tolerance = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--texts") == 0 && i + 1 < argc)
+            most_texts = strtol(argv[++i], NULL, 10);
         else
             usable = 0;
     }
     if (!usable) {
         fprintf(stderr, "usage: test_parity MODEL FIXTURE [--cases FILE] [--int8] [--store DTYPE] "
-                        "[--tolerance X]\n");
+                        "[--tolerance X] [--texts N]\n");
         return 2;
     }
     if (!find_model(argv[1])) {
