@@ -35,7 +35,7 @@ typedef struct distil_session distil_session;
 typedef struct {
     /* "fp32", "bf16" or "int8"; NULL: the fastest within int8's accuracy on this CPU. */
     const char *precision;
-    /* "scalar", "openblas"; on x86-64 "avx2", "avx512" or "vnni", on arm64 "neon" or "dotprod"; NULL: DISTILD_CPU, else the
+    /* "scalar", "openblas"; on x86-64 "avx2", "avx512", "vnni" or "amx", on arm64 "neon" or "dotprod"; NULL: DISTILD_CPU, else the
      * best there is. */
     const char *cpu;
 } distil_options;

@@ -70,13 +70,20 @@ static distil_status choose_level(const distil_options *options, enum kern_level
 }
 
 static const char *const precision_names[KERN_SCHEMES] = {
-    [KERN_F32] = "fp32", [KERN_BF16] = "bf16", [KERN_INT8] = "int8"};
+    [KERN_F32] = "fp32", [KERN_BF16] = "bf16", [KERN_INT8] = "int8", [KERN_SPLIT_BF16] = "fp32"};
 
 /* Eight-bit activations keep int8 within its accuracy; the seven bits of the levels below do not
  * everywhere. */
 static enum kern_scheme fastest_accurate_scheme(enum kern_level level)
 {
     return level >= KERN_VNNI || level == KERN_DOTPROD ? KERN_INT8 : KERN_F32;
+}
+
+/* What computes fp32 fastest within its accuracy: three bf16 products where there are tiles for
+ * them. */
+static enum kern_scheme fastest_fp32_scheme(enum kern_level level)
+{
+    return level == KERN_AMX ? KERN_SPLIT_BF16 : KERN_F32;
 }
 
 static distil_status choose_scheme(const distil_options *options, enum kern_level level,
@@ -88,7 +95,7 @@ static distil_status choose_scheme(const distil_options *options, enum kern_leve
         return DISTIL_OK;
     for (int i = 0; i < KERN_SCHEMES; i++) {
         if (precision_names[i] && strcmp(name, precision_names[i]) == 0) {
-            *scheme = (enum kern_scheme)i;
+            *scheme = i == KERN_F32 ? fastest_fp32_scheme(level) : (enum kern_scheme)i;
             return DISTIL_OK;
         }
     }

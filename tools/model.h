@@ -22,8 +22,8 @@ struct tool_model_settings {
 
 /* What --cpu takes, and how its help says so: the levels of this architecture. */
 #if defined(__x86_64__)
-#define TOOL_CPU_LEVELS "scalar|openblas|avx2|avx512|vnni"
-#define TOOL_CPU_HELP "scalar, openblas, avx2, avx512 or vnni"
+#define TOOL_CPU_LEVELS "scalar|openblas|avx2|avx512|vnni|amx"
+#define TOOL_CPU_HELP "scalar, openblas, avx2, avx512, vnni or amx"
 #elif defined(__aarch64__)
 #define TOOL_CPU_LEVELS "scalar|openblas|neon|dotprod"
 #define TOOL_CPU_HELP "scalar, openblas, neon or dotprod"
