@@ -48,9 +48,13 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+url=http://127.0.0.1:$port
+if curl -s -o /dev/null "$url/"; then
+    echo "quickstart.sh: another server answers on port $port; choose one with --port" >&2
+    exit 1
+fi
 build/release/distild serve --port "$port" &
 server=$!
-url=http://127.0.0.1:$port
 for _ in $(seq 100); do
     if curl -sf "$url/health" >/dev/null; then
         break

@@ -61,9 +61,9 @@ typedef struct {
     double load_seconds;
 } distil_info;
 
-/* path: a model file or a HuggingFace directory; NULL: the bundled model, looked for as
- * DISTILD_MODEL says, beside the program, in the build tree and where it is installed. options may
- * be NULL. */
+/* path: a model file or a HuggingFace directory; NULL: the model that DISTILD_MODEL names, else
+ * the bundled one, from share/distild beside or above the program or the library. options may be
+ * NULL. */
 DISTIL_API distil_status distil_model_open(const char *path, const distil_options *options,
                                            distil_model **model, distil_error *error);
 DISTIL_API void distil_model_free(distil_model *model);
