@@ -1,6 +1,9 @@
 /* main.c: finds the command and runs it. */
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/commands.h"
 #include "tools/model.h"
@@ -77,10 +80,44 @@ static int run(const struct tool_command *command, int argc, char **argv)
     return command->run(&settings, parsed.count, argv);
 }
 
+/* A mapped file that shrank has no bytes to give: reading on ends with SIGBUS, in several threads
+ * at once. */
+static void end_on_lost_pages(int number, siginfo_t *about, void *context)
+{
+    static const char message[] = "distild: a mapped model file was cut or can no longer be read; "
+                                  "replace models by renaming\n";
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    (void)context;
+    if (about->si_code != BUS_ADRERR) {
+        /* Of another cause: the signal ends the process as usual once this returns. */
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
+    if (!atomic_flag_test_and_set(&said)) {
+        ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+        (void)written; /* nothing is left to do about it */
+        _exit(TOOL_FAILURE);
+    }
+    for (;;)
+        pause(); /* the first thread ends the process */
+}
+
+static void set_signals(void)
+{
+    /* Not SA_RESETHAND: a second thread would end the process before the first has spoken. */
+    struct sigaction lost = {.sa_sigaction = end_on_lost_pages, .sa_flags = SA_SIGINFO};
+    sigemptyset(&lost.sa_mask);
+    sigaction(SIGBUS, &lost, NULL);
+    /* A write past the limit on file size then fails with EFBIG, and what was begun is removed. */
+    signal(SIGXFSZ, SIG_IGN);
+}
+
 int main(int argc, char **argv)
 {
     const struct tool_command *command;
     const char *name = argc > 1 ? argv[1] : "";
+    set_signals();
     if (argc < 2) {
         print_overview(stderr);
         return TOOL_USAGE;

@@ -8,6 +8,7 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import shutil
 import socket
 import struct
@@ -359,6 +360,15 @@ class Models(Temporary):
         self.assertEqual(path.read_bytes(), before)
         self.assertIn("no/where", run("convert", MODEL, "-o", "no/where/m.distild", code=1)[1])
         self.assertEqual({entry.name for entry in self.folder.iterdir()}, {"copy", "model.distild"})
+
+    def test_convert_at_the_limit_on_file_size(self):
+        path = self.folder / "model.distild"
+        done = subprocess.run([str(PROGRAM), "convert", str(MODEL), "-o", str(path)], capture_output=True, text=True,
+                              env=environment(), timeout=100,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("cannot write: File too large", done.stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_the_trained_checkpoint(self):
         if not TRAINED.is_dir():

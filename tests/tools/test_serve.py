@@ -4,10 +4,13 @@
 import concurrent.futures
 import http.client
 import json
+import os
+import pathlib
 import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -156,6 +159,20 @@ class Serve(unittest.TestCase):
             self.assertIn(str(taken.getsockname()[1]), err)
         self.assertIn("no-such-model", run("serve", "--model", "no-such-model", "--port", "0", code=1)[1])
         self.assertIn("192.0.2.1", run("serve", "--model", MODEL, "--host", "192.0.2.1", "--port", "0", code=1)[1])
+
+    def test_a_model_cut_while_it_serves(self):
+        with tempfile.TemporaryDirectory(prefix="distild-serve-") as folder:
+            path = pathlib.Path(folder) / "model.distild"
+            run("convert", MODEL, "-o", path)
+            server = self.start("--model", str(path))
+            self.assertEqual(server.ask("POST", "/predict", {"text": "good"})[0], 200)
+            os.truncate(path, 0)
+            with self.assertRaises((OSError, http.client.HTTPException)):
+                server.ask("POST", "/predict", {"text": "good"})
+            self.assertEqual(server.process.wait(60), 1)
+            server.reader.join(10)
+            self.assertEqual([line for line in server.log if "mapped" in line],
+                             ["distild: a mapped model file was cut or can no longer be read; replace models by renaming\n"])
 
     def test_logs(self):
         server = self.start("--log-level", "debug", DISTILD_LOG_JSON="yes")
