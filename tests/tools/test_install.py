@@ -44,6 +44,8 @@ class Install(unittest.TestCase):
     def test_files(self):
         for name in ("bin/distild", "include/distil.h", "include/distil_status.h", "share/man/man1/distild.1"):
             self.assertTrue((self.prefix / name).is_file(), name)
+        for source in (SOURCE / "LICENSE", SOURCE / "docs" / "third-party-notices.md"):
+            self.assertEqual((self.prefix / "share/doc/distild" / source.name).read_bytes(), source.read_bytes())
         self.assertTrue((self.libraries / "libdistil.a").is_file())
         self.assertEqual(os.readlink(self.libraries / "libdistil.so"), "libdistil.so.0")
         self.assertNotIn("engine/", (self.prefix / "include/distil.h").read_text())
