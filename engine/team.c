@@ -141,6 +141,11 @@ distil_status engine_team_create(struct engine_team **out, int threads, distil_e
 
     /* Signals belong to the program's own threads. */
     sigfillset(&all);
+    /* But for what a thread raises itself: blocked, SIGBUS of a mapped file that was cut would kill the
+     * process past the program's handler. */
+    static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&all, own[i]);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (int i = 1; i < threads && !failure; i++) {
         team->members[i] = (struct member){team, i};
