@@ -22,9 +22,11 @@ void kern_gelu_scalar(float *x, long n);
 void kern_overlay_neon(struct kern_table *table);    /* neon.c, with the products of gemm_neon.c */
 void kern_overlay_dotprod(struct kern_table *table); /* gemm_dotprod.c */
 void kern_overlay_pack_neon(struct kern_table *table);
+void kern_overlay_bf16_neon(struct kern_table *table); /* bf16_neon.c, with gemm_bf16_neon.c */
 
 void kern_gemm_f32_neon(const struct kern_gemm *job);
 void kern_gemm_int8_neon(const struct kern_gemm *job);
+void kern_gemm_bf16_neon(const struct kern_gemm *job);
 void kern_gelu_neon(float *x, long n);
 
 void kern_attention_neon(const struct kern_attention *job); /* attention_neon.c */

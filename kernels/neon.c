@@ -175,4 +175,5 @@ void kern_overlay_neon(struct kern_table *table)
     table->attention_scratch = kern_attention_scratch_neon;
     table->gelu = kern_gelu_neon;
     kern_overlay_pack_neon(table);
+    kern_overlay_bf16_neon(table);
 }
