@@ -1,12 +1,13 @@
 /* test_parity.c: holds the forward pass to what `transformers` answers on the same checkpoint.
  *
- *   test_parity MODEL FIXTURE [--cases FILE] [--int8] [--store DTYPE] [--tolerance X] [--texts N]
+ *   test_parity MODEL FIXTURE [--cases FILE] [--reduced] [--store DTYPE] [--tolerance X] [--texts N]
  *               [--split-tolerance X]
  *
  * MODEL is a model file or a HuggingFace directory; "shared:NAME" is the directory NAME under
  * $DISTILD_SHARED, and the program exits with 77 (skipped) where that is missing. FIXTURE and the
  * cases are made by tests/golden/make_parity.py. Every level that this CPU has is held to 1e-4 in
- * fp32; with --cases from the text to the answer, with --int8 in int8 to the labels of fp32.
+ * fp32; with --cases from the text to the answer, with --reduced in bf16 to a bound of its own and in
+ * int8 to the labels of fp32.
  * --store computes with the model file that --dtype DTYPE (fp32, fp16 or int8) converts MODEL to,
  * --texts with the first N texts alone. --split-tolerance is the bound where fp32 is made of bf16
  * products (level amx): for random weights, whose answers are larger than a trained model's.
@@ -28,6 +29,9 @@
 /* int8: logits of the trained model move by up to 0.3, so labels are compared where fp32 is surer
  * than this. */
 #define INT8_MARGIN 0.6
+/* bf16: what the trained model may be off by, more than twice what it has been. */
+#define BF16_LOGITS 0.1
+#define BF16_HIDDEN 0.1
 
 /* The first level to compute with. */
 #ifndef FIRST_LEVEL
@@ -183,6 +187,25 @@ START_TEST(fp32_mixed_batches)
            level, texts, worst[0], worst[1]);
     ck_assert_double_le(worst[0], tolerance_of(&subject));
     ck_assert_double_le(worst[1], tolerance_of(&subject));
+    subject_close(&subject);
+}
+END_TEST
+
+START_TEST(bf16_mixed_batches)
+{
+    const char *level = kern_level_name((enum kern_level)_i);
+    struct subject subject;
+    double worst[2] = {0, 0};
+    if (!subject_open(&subject, level, "bf16"))
+        return;
+    int texts = texts_for(level, "bf16");
+    ck_assert_int_gt(texts, 0);
+    for (int first = 0, size = 1; first < texts; first += size++)
+        compare_batch(&subject, first, first + size < texts ? first + size : texts, worst);
+    printf("bf16 %-8s in batches: %3d texts, largest difference: logits %.3f, hidden states %.3f\n",
+           level, texts, worst[0], worst[1]);
+    ck_assert_double_le(worst[0], BF16_LOGITS);
+    ck_assert_double_le(worst[1], BF16_HIDDEN);
     subject_close(&subject);
 }
 END_TEST
@@ -350,15 +373,17 @@ static int store_as(const char *name)
     return status == DISTIL_OK;
 }
 
-static int run(int int8)
+static int run(int reduced)
 {
     Suite *suite = suite_create("parity");
     TCase *numbers = tcase_create("numbers");
     tcase_set_timeout(numbers, 300);
     tcase_add_loop_test(numbers, fp32_one_by_one, FIRST_LEVEL, KERN_LEVELS);
     tcase_add_loop_test(numbers, fp32_mixed_batches, FIRST_LEVEL, KERN_LEVELS);
-    if (int8)
+    if (reduced) {
+        tcase_add_loop_test(numbers, bf16_mixed_batches, FIRST_LEVEL, KERN_LEVELS);
         tcase_add_loop_test(numbers, int8_labels, FIRST_LEVEL, KERN_LEVELS);
+    }
     if (cases_path)
         tcase_add_loop_test(numbers, from_text_to_answer, FIRST_LEVEL, KERN_LEVELS);
     suite_add_tcase(suite, numbers);
@@ -372,10 +397,10 @@ static int run(int int8)
 int main(int argc, char **argv)
 {
     const char *store = NULL;
-    int int8 = 0, usable = argc >= 3;
+    int reduced = 0, usable = argc >= 3;
     for (int i = 3; i < argc; i++) {
-        if (strcmp(argv[i], "--int8") == 0)
-            int8 = 1;
+        if (strcmp(argv[i], "--reduced") == 0)
+            reduced = 1;
         else if (strcmp(argv[i], "--cases") == 0 && i + 1 < argc)
             cases_path = argv[++i];
         else if (strcmp(argv[i], "--store") == 0 && i + 1 < argc)
@@ -390,8 +415,9 @@ int main(int argc, char **argv)
             usable = 0;
     }
     if (!usable) {
-        fprintf(stderr, "usage: test_parity MODEL FIXTURE [--cases FILE] [--int8] [--store DTYPE] "
-                        "[--tolerance X] [--texts N] [--split-tolerance X]\n");
+        fprintf(stderr,
+                "usage: test_parity MODEL FIXTURE [--cases FILE] [--reduced] [--store DTYPE] "
+                "[--tolerance X] [--texts N] [--split-tolerance X]\n");
         return 2;
     }
     if (!find_model(argv[1])) {
@@ -400,7 +426,7 @@ int main(int argc, char **argv)
     }
     if (!fixture_open(&fixture, argv[2]))
         return 1;
-    int failed = store && !store_as(store) ? 1 : run(int8);
+    int failed = store && !store_as(store) ? 1 : run(reduced);
     if (store)
         unlink(model_path);
     fixture_close(&fixture);
