@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/exchange.h"
+#include "server/headers.h"
 #include "server/internal.h"
 #include "server/listener.h"
 #include "server/router.h"
@@ -35,6 +36,9 @@ struct server_http {
     struct http_thread *threads;
 };
 
+/* In place of an exchange, from the request line on: the target holds a space. */
+static const char malformed_target;
+
 /* What outlives the requests of a connection. */
 struct http_connection {
     bool linger; /* it was answered before its body was read */
@@ -45,10 +49,7 @@ struct http_exchange {
     struct server_exchange exchange; /* first: the two share their address */
     struct MHD_Connection *connection;
     size_t discarded;
-    unsigned content_lengths, hosts;
-    uint64_t content_length;
-    const char *content_type, *content_encoding, *transfer_encoding;
-    bool expects_continue;
+    struct server_headers headers;
     bool close;     /* the connection, after the answer */
     bool counted;   /* as in flight: the request is complete */
     bool suspended; /* waits for the workers, or has waited */
@@ -73,43 +74,17 @@ static void take_id(struct server_exchange *exchange, const char *value)
     memcpy(exchange->id, value, length + 1);
 }
 
-static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key,
-                                 const char *value)
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 size_t name_length, const char *value, size_t value_length)
 {
-    struct http_exchange *http = cls;
+    struct server_headers *headers = cls;
     (void)kind;
-    if (!value)
-        return MHD_YES;
-    switch (key[0] | 0x20) {
-    case 'c':
-        if (strcasecmp(key, "Content-Length") == 0) {
-            http->content_lengths++;
-            http->content_length = strtoull(value, NULL, 10);
-        } else if (strcasecmp(key, "Content-Type") == 0) {
-            http->content_type = value;
-        } else if (strcasecmp(key, "Content-Encoding") == 0) {
-            http->content_encoding = value;
-        }
-        break;
-    case 'e':
-        if (strcasecmp(key, "Expect") == 0)
-            http->expects_continue = true;
-        break;
-    case 'h':
-        if (strcasecmp(key, "Host") == 0)
-            http->hosts++;
-        break;
-    case 't':
-        if (strcasecmp(key, "Transfer-Encoding") == 0)
-            http->transfer_encoding = value;
-        break;
-    case 'x':
-        if (strcasecmp(key, "X-Request-Id") == 0)
-            take_id(&http->exchange, value);
-        break;
-    default:
-        break;
-    }
+    /* the library lets a field be continued on a second line by moving its name elsewhere and
+       appending to it, so that the value no longer follows: "Content-Len: 5" and " gth" would be a
+       Content-Length */
+    if (value && (uintptr_t)value <= (uintptr_t)name + name_length)
+        headers->folded = true;
+    server_headers_take(headers, name, name_length, value, value_length);
     return MHD_YES;
 }
 
@@ -123,39 +98,26 @@ static bool is_json(const char *type)
     return type[length] == '\0' || type[length] == ';' || type[length] == ' ';
 }
 
-/* Where a message ends must be beyond doubt: an intermediary that sees it differently could be made
- * to smuggle requests. The library takes the first of several lengths, and lets Transfer-Encoding
- * win. */
-static bool check_framing(struct http_exchange *http)
-{
-    const char *wrong = NULL;
-    if (http->content_lengths > 1)
-        wrong = "Content-Length is given more than once";
-    else if (http->transfer_encoding && http->content_lengths)
-        wrong = "Content-Length and Transfer-Encoding are both given";
-    else if (http->transfer_encoding && strcasecmp(http->transfer_encoding, "chunked") != 0)
-        wrong = "Transfer-Encoding must be chunked";
-    else if (http->hosts > 1)
-        wrong = "Host is given more than once";
-    if (!wrong)
-        return true;
-    http->close = true;
-    server_fail(&http->exchange, 400, SERVER_ERROR_VALIDATION, NULL, "%s", wrong);
-    return false;
-}
-
-static void check_headers(struct http_exchange *http)
+static void check_headers(struct http_exchange *http, bool needs_host)
 {
     struct server_exchange *exchange = &http->exchange;
     const struct server_options *options = &exchange->server->options;
+    const struct server_headers *headers = &http->headers;
     bool ready = server_get_state(exchange->server) != SERVER_LOADING;
-    if (!check_framing(http))
+    const char *problem = server_headers_problem(headers, needs_host);
+    if (problem) {
+        http->close = true;
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL, "%s", problem);
         return;
-    if (http->content_lengths && http->content_length > options->max_body) {
+    }
+    /* what came as its body, if anything did, would be read as the next request */
+    if (strcmp(exchange->method, "POST") == 0 && !server_headers_frame_body(headers))
+        http->close = true;
+    if (headers->content_length > options->max_body) {
         http->close = true;
         server_fail(exchange, 413, SERVER_ERROR_VALIDATION, NULL,
                     "the body has %llu bytes, at most %zu are accepted",
-                    (unsigned long long)http->content_length, options->max_body);
+                    (unsigned long long)headers->content_length, options->max_body);
         return;
     }
     exchange->route = server_route_find(exchange->method, exchange->path, &exchange->allow);
@@ -165,12 +127,12 @@ static void check_headers(struct http_exchange *http)
     else if (!exchange->route)
         server_fail(exchange, 404, SERVER_ERROR_NOT_FOUND, NULL, "there is nothing at %s",
                     exchange->path);
-    else if (exchange->route->json_body && http->content_type && !is_json(http->content_type))
+    else if (exchange->route->json_body && headers->content_type && !is_json(headers->content_type))
         server_fail(exchange, 415, SERVER_ERROR_MEDIA_TYPE, NULL,
-                    "the body must be application/json, not %s", http->content_type);
-    else if (http->content_encoding && strcasecmp(http->content_encoding, "identity") != 0)
+                    "the body must be application/json, not %s", headers->content_type);
+    else if (headers->content_encoding && strcasecmp(headers->content_encoding, "identity") != 0)
         server_fail(exchange, 415, SERVER_ERROR_MEDIA_TYPE, NULL,
-                    "the content encoding %s is not supported", http->content_encoding);
+                    "the content encoding %s is not supported", headers->content_encoding);
     else if (exchange->route->needs_model && !ready) {
         exchange->retry_after = 1;
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL, "the model is being loaded");
@@ -316,8 +278,31 @@ static enum MHD_Result dispatch(struct http_exchange *http)
 
 /* ---- callbacks ---- */
 
+/* The path of a request's target, which in its absolute form begins with scheme and host. */
+static const char *path_of(const char *target)
+{
+    const char *authority = strncasecmp(target, "http://", 7) == 0    ? target + 7
+                            : strncasecmp(target, "https://", 8) == 0 ? target + 8
+                                                                      : NULL;
+    const char *path = authority ? strchr(authority, '/') : target;
+    return path ? path : "/";
+}
+
+/* Called with the target as it came. What is returned is the exchange's place until there is one.
+ * Checked here and not by the library, whose answer to such errors is malformed. */
+static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
+{
+    union {
+        const char *from;
+        void *to;
+    } marker = {&malformed_target};
+    (void)cls;
+    (void)connection;
+    return target && strchr(target, ' ') ? marker.to : NULL;
+}
+
 static struct http_exchange *begin(struct http_thread *thread, struct MHD_Connection *connection,
-                                   const char *path, const char *method)
+                                   const char *path, const char *method, const char *version)
 {
     struct http_exchange *http = calloc(1, sizeof(*http));
     if (!http)
@@ -326,10 +311,12 @@ static struct http_exchange *begin(struct http_thread *thread, struct MHD_Connec
     http->exchange.server = thread->server;
     http->exchange.pool = &thread->pool;
     http->exchange.method = method;
-    http->exchange.path = path;
+    http->exchange.path = path_of(path);
     http->exchange.began = server_now();
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, on_header, http);
-    check_headers(http);
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
+    if (http->headers.request_id)
+        take_id(&http->exchange, http->headers.request_id);
+    check_headers(http, strcmp(version, "HTTP/1.0") != 0);
     return http;
 }
 
@@ -340,13 +327,18 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
                                   size_t *size, void **context)
 {
     struct http_exchange *http = *context;
-    (void)version;
-    if (!http) {
-        *context = http = begin(cls, connection, url, method);
+    if (!http || *context == &malformed_target) {
+        bool malformed = http != NULL;
+        *context = http = begin(cls, connection, url, method, version);
         if (!http)
             return MHD_NO;
+        if (malformed) {
+            http->close = true;
+            server_fail(&http->exchange, 400, SERVER_ERROR_VALIDATION, NULL,
+                        "the request's target holds a space");
+        }
         /* an answer before the body costs the connection: only where reading on costs more */
-        if (http->exchange.status && (http->close || http->expects_continue))
+        if (http->exchange.status && (http->close || http->headers.expects_continue))
             return respond_early(http);
         return MHD_YES;
     }
@@ -406,9 +398,9 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     struct http_exchange *http = *context;
     (void)connection;
     (void)code;
-    if (!http)
-        return;
     *context = NULL;
+    if (!http || (const void *)http == &malformed_target)
+        return;
     if (server_log_enabled(&thread->server->options.log, SERVER_LOG_DEBUG))
         log_exchange(http);
     if (http->counted)
@@ -498,8 +490,8 @@ static distil_status start_thread(struct server_http *http, struct http_thread *
         on_completed, thread, MHD_OPTION_NOTIFY_CONNECTION, on_connection, thread,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)(max_connections + LISTEN_SLACK),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)server->options.idle_timeout_seconds,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT,
-        1, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
+        on_target, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
     if (!thread->daemon)
         return distil_fail(error, DISTIL_SYSTEM, "an HTTP thread could not be started");
     http->count++;

@@ -249,6 +249,19 @@ START_TEST(content_types)
 }
 END_TEST
 
+/* Reads on until the server closes the connection: false when it stays open, or a request is
+ * answered with success. */
+static bool ends_without_success(struct client *client)
+{
+    struct reply reply;
+    do {
+        client_read(client, false, &reply);
+        if (reply.status >= 200 && reply.status < 300)
+            return false;
+    } while (reply.status);
+    return client_is_closed(client) && !memmem(client->received, client->length, " 200 OK", 7);
+}
+
 START_TEST(doubtful_framing_is_refused)
 {
     static const struct {
@@ -259,12 +272,26 @@ START_TEST(doubtful_framing_is_refused)
         {"Host: x\r\nContent-Length: 12\r\nContent-Length: 5\r\n", "more than once"},
         {"Host: x\r\nContent-Length: 12\r\nTransfer-Encoding: chunked\r\n", "both given"},
         {"Host: x\r\nTransfer-Encoding: xchunked\r\n", "must be chunked"},
+        {"Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+         "more than once"},
+        {"Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n", "more than once"},
+        {"Host: x\r\nContent-Length : 12\r\n", "the name of a header"},
+        {"Host: x\r\nTransfer-Encoding\t: chunked\r\n", "the name of a header"},
+        {" X: y\r\nHost: x\r\nContent-Length: 12\r\n", "the name of a header"},
+        {"Host: x\r\nX(y: z\r\nContent-Length: 12\r\n", "the name of a header"},
+        {"Host: x\r\nX: a\rContent-Length: 12\r\n", "the value of a header"},
+        {"Host: x\r\nX: a\r\n Content-Length: 3\r\n", "folded"},
+        {"Host: x\r\nX: a\r\n\tb\r\nContent-Length: 12\r\n", "folded"},
+        {"Host: x\r\nContent-Len: 12\r\n gth\r\n", "folded"},
+        {"Host: x\r\n", "the body is empty"},
         {"Host: x\r\nHost: y\r\nContent-Length: 12\r\n", "Host is given more than once"},
         {"Host: x\r\nContent-Length: -1\r\n", NULL},
         {"Host: x\r\nContent-Length: +5\r\n", NULL},
         {"Host: x\r\nContent-Length: 5,5\r\n", NULL},
         {"Host: x\r\nContent-Length: 18446744073709551617\r\n", NULL},
-        {"Content-Length: 12\r\n", NULL},
+        {"Host: x\r\nContent-Length: 0xc\r\n", NULL},
+        {"Host: x\r\nContent-Length:\r\n", NULL},
+        {"Content-Length: 12\r\n", "Host is missing"},
     };
     struct fixture f;
     struct client client;
@@ -277,11 +304,87 @@ START_TEST(doubtful_framing_is_refused)
                  cases[i].headers);
         send_raw(&f, &client, text, &reply);
         if (cases[i].message)
-            expect_reply(&reply, 400, cases[i].message);
+            ck_assert_msg(reply.status == 400 && strstr(reply.body, cases[i].message), "%s%s",
+                          cases[i].headers, reply.body);
         else
             ck_assert_msg(reply.status == 400 || reply.status == 413, "%s%d", cases[i].headers,
                           reply.status);
-        ck_assert_msg(client_is_closed(&client), "left open: %s", cases[i].headers);
+        ck_assert_msg(ends_without_success(&client), "answered again: %s", cases[i].headers);
+        client_close(&client);
+        request(f.port, "GET", "/health", NULL, &reply);
+        ck_assert_int_eq(reply.status, 200);
+    }
+    stop(&f);
+}
+END_TEST
+
+/* A request within what another reader may take for a body must not be answered. */
+START_TEST(nothing_is_smuggled)
+{
+    static const struct {
+        const char *headers;
+        size_t length; /* 0: up to the NUL */
+    } cases[] = {
+        {"Content-Length : 33\r\n", 0},
+        {"Transfer-Encoding\t: chunked\r\n", 0},
+        {"X: a\r\n Content-Length: 33\r\n", 0},
+        {"X: a\rContent-Length: 33\r\n", 0},
+        {"X: a\0\r\n", 7},
+        {"X\0: a\r\n", 7},
+        {"Content-Length\0: 33\r\n", 21},
+    };
+    static const char start_line[] = "POST /predict HTTP/1.1\r\nHost: x\r\n";
+    static const char rest[] = "\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    size_t i;
+    start(&f, "fake");
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        size_t length = cases[i].length ? cases[i].length : strlen(cases[i].headers);
+        char text[300];
+        memcpy(text, start_line, sizeof(start_line) - 1);
+        memcpy(text + sizeof(start_line) - 1, cases[i].headers, length);
+        memcpy(text + sizeof(start_line) - 1 + length, rest, sizeof(rest) - 1);
+        ck_assert(client_open(&client, f.port));
+        client_send(&client, text, sizeof(start_line) + length + sizeof(rest) - 2);
+        client_read(&client, false, &reply);
+        ck_assert_msg(reply.status == 400, "case %zu: %d", i, reply.status);
+        ck_assert_msg(ends_without_success(&client), "case %zu was answered twice", i);
+        client_close(&client);
+    }
+    stop(&f);
+}
+END_TEST
+
+START_TEST(request_targets)
+{
+    static const struct {
+        const char *target;
+        int status;
+    } cases[] = {{"http://x/health", 200},
+                 {"HTTPS://x:8080/health?a=b", 200},
+                 {"http://x", 200},
+                 {"http://x/nothing", 404},
+                 {"http://x/health/../", 404},
+                 {"ftp://x/health", 404},
+                 {"/health y", 400},
+                 {"/health?a b", 400}};
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char text[200];
+    size_t i;
+    start(&f, "fake");
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", cases[i].target);
+        send_raw(&f, &client, text, &reply);
+        ck_assert_msg(reply.status == cases[i].status, "%s: %d", cases[i].target, reply.status);
+        client_close(&client);
+        /* and a client that leaves before its headers end */
+        ck_assert(client_open(&client, f.port));
+        snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHo", cases[i].target);
+        client_send_text(&client, text);
         client_close(&client);
     }
     request(f.port, "GET", "/health", NULL, &reply);
@@ -450,6 +553,8 @@ static Suite *make_suite(void)
         a_body_cut_at_every_byte,
         content_types,
         doubtful_framing_is_refused,
+        nothing_is_smuggled,
+        request_targets,
         a_large_body_is_refused_unread,
         chunks,
         expect_continue,

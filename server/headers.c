@@ -1,0 +1,100 @@
+/* headers.c: see headers.h. */
+#include "server/headers.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Whether a field's name is a token: no white space, no colon, no control characters. A name such
+ * as "Content-Length " is another field to one reader, and the same one to the next. */
+static bool is_token(const char *name, size_t length)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    size_t i;
+    for (i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)name[i], letter = byte | 0x20;
+        bool alphanumeric = (letter >= 'a' && letter <= 'z') || (byte >= '0' && byte <= '9');
+        if (!alphanumeric && !(byte && strchr(marks, byte)))
+            return false;
+    }
+    return length > 0;
+}
+
+/* Whether a value is free of what other readers may end a line or a string at. */
+static bool is_value(const char *value, size_t length)
+{
+    return !memchr(value, '\r', length) && !memchr(value, '\n', length) &&
+           !memchr(value, '\0', length);
+}
+
+void server_headers_take(struct server_headers *headers, const char *name, size_t name_length,
+                         const char *value, size_t value_length)
+{
+    if (!is_token(name, name_length)) {
+        headers->bad_name = true;
+        return;
+    }
+    if (!value)
+        return;
+    if (!is_value(value, value_length)) {
+        headers->bad_value = true;
+        return;
+    }
+    switch (name[0] | 0x20) {
+    case 'c':
+        if (strcasecmp(name, "Content-Length") == 0) {
+            headers->content_lengths++;
+            headers->content_length = strtoull(value, NULL, 10);
+        } else if (strcasecmp(name, "Content-Type") == 0) {
+            headers->content_type = value;
+        } else if (strcasecmp(name, "Content-Encoding") == 0) {
+            headers->content_encoding = value;
+        }
+        break;
+    case 'e':
+        if (strcasecmp(name, "Expect") == 0)
+            headers->expects_continue = true;
+        break;
+    case 'h':
+        if (strcasecmp(name, "Host") == 0)
+            headers->hosts++;
+        break;
+    case 't':
+        if (strcasecmp(name, "Transfer-Encoding") == 0) {
+            headers->transfer_encodings++;
+            headers->transfer_encoding = value;
+        }
+        break;
+    case 'x':
+        if (strcasecmp(name, "X-Request-Id") == 0)
+            headers->request_id = value;
+        break;
+    default:
+        break;
+    }
+}
+
+/* An intermediary that sees the end of a message elsewhere could be made to smuggle requests. The
+ * HTTP library takes the first of several lengths, and lets Transfer-Encoding win. */
+const char *server_headers_problem(const struct server_headers *headers, bool needs_host)
+{
+    if (headers->folded)
+        return "a header is folded into several lines";
+    if (headers->bad_name)
+        return "the name of a header is empty or holds a character that no name may have";
+    if (headers->bad_value)
+        return "the value of a header holds a line break or a NUL";
+    if (headers->content_lengths > 1)
+        return "Content-Length is given more than once";
+    if (headers->transfer_encodings > 1)
+        return "Transfer-Encoding is given more than once";
+    if (headers->transfer_encodings && headers->content_lengths)
+        return "Content-Length and Transfer-Encoding are both given";
+    if (headers->transfer_encodings && strcasecmp(headers->transfer_encoding, "chunked") != 0)
+        return "Transfer-Encoding must be chunked";
+    if (headers->hosts > 1)
+        return "Host is given more than once";
+    if (needs_host && headers->hosts == 0)
+        return "Host is missing";
+    return NULL;
+}

@@ -1,0 +1,33 @@
+/* headers.h: what the header fields of a request say that the server acts on, and whether they can
+ * be trusted to. */
+#ifndef SERVER_HEADERS_H
+#define SERVER_HEADERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zero-initialise. Strings belong to the request. */
+struct server_headers {
+    unsigned content_lengths, transfer_encodings, hosts; /* how often each is given */
+    uint64_t content_length;
+    const char *content_type, *content_encoding, *transfer_encoding, *request_id;
+    bool expects_continue;
+    bool bad_name, bad_value; /* a field broke the grammar of RFC 9110 */
+    bool folded;              /* set by the caller: a field went on in a second line */
+};
+
+/* Takes a field in. Neither string needs its NUL to be where the length says. */
+void server_headers_take(struct server_headers *headers, const char *name, size_t name_length,
+                         const char *value, size_t value_length);
+
+/* What makes it doubtful where the message ends or whom it is for; NULL where nothing does. */
+const char *server_headers_problem(const struct server_headers *headers, bool needs_host);
+
+/* Whether they say that a body follows. */
+static inline bool server_headers_frame_body(const struct server_headers *headers)
+{
+    return headers->content_lengths > 0 || headers->transfer_encodings > 0;
+}
+
+#endif
