@@ -109,10 +109,13 @@ DISTIL_API void distil_session_free(distil_session *session);
 DISTIL_API int distil_session_threads(const distil_session *session);
 
 /* Computes n encoded texts together, as one ragged batch. logits: (n, label_count). DISTIL_TASK
- * where the model has no classification head. */
+ * where the model has no classification head. DISTIL_NOT_FINITE where a logit is infinite or NaN, as
+ * with weights that overflow: the message names the first such text, counted from 0, and the logits
+ * of all texts are there, those of the others as good as ever. */
 DISTIL_API distil_status distil_logits(distil_session *session, const distil_tokens *const *texts,
                                        int n, float *logits, distil_error *error);
-/* The last hidden states: (total tokens of all texts, hidden), one text after another. */
+/* The last hidden states: (total tokens of all texts, hidden), one text after another.
+ * DISTIL_NOT_FINITE as distil_logits has it. */
 DISTIL_API distil_status distil_hidden_states(distil_session *session,
                                               const distil_tokens *const *texts, int n,
                                               float *hidden, distil_error *error);

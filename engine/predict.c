@@ -1,5 +1,7 @@
 /* From encoded texts to answers: what the public header offers on a session. */
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "engine/forward.h"
@@ -28,40 +30,92 @@ static int fill_chunk(distil_session *session, const distil_tokens *const *texts
     return i;
 }
 
-static void copy_rows(float *out, const struct kern_rows *rows, long count, long width)
+/* Whether none of n floats is infinite or NaN: none has all bits of the exponent. Written without a
+ * branch, for the compiler to use vectors. */
+static bool all_finite(const float *values, long n)
 {
-    for (long i = 0; i < count; i++)
-        memcpy(out + i * width, rows->f32 + i * rows->stride, (size_t)width * sizeof *out);
+    const uint32_t exponent = 0x7F800000;
+    int bad = 0;
+    for (long i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return !bad;
 }
 
-distil_status distil_logits(distil_session *session, const distil_tokens *const *texts, int n,
-                            float *logits, distil_error *error)
+/* Returns the first row with a value that is not finite; count where there is none. */
+static long copy_rows(float *out, const struct kern_rows *rows, long count, long width)
+{
+    long first = count;
+    for (long i = 0; i < count; i++) {
+        memcpy(out + i * width, rows->f32 + i * rows->stride, (size_t)width * sizeof *out);
+        if (first == count && !all_finite(out + i * width, width))
+            first = i;
+    }
+    return first;
+}
+
+/* The text of a chunk that token `at` belongs to. */
+static int text_of(const struct engine_chunk *chunk, long at)
+{
+    int i = 0;
+    while (chunk->start[i + 1] <= at)
+        i++;
+    return i;
+}
+
+static distil_status not_finite(const distil_session *session, const char *what, int text,
+                                distil_error *error)
+{
+    return distil_fail(error, DISTIL_NOT_FINITE,
+                       "%s: text %d of the batch: expected finite %s, found one that is not a "
+                       "number or infinite: the weights overflow",
+                       session->model->info.path, text, what);
+}
+
+/* distil_logits; messages count the texts from `number`. */
+static distil_status logits_of(distil_session *session, const distil_tokens *const *texts, int n,
+                               int number, float *logits, distil_error *error)
 {
     const distil_info *info = &session->model->info;
+    int bad = n; /* the first text without an answer */
     if (info->task != DISTIL_TASK_CLASSIFY)
         return distil_fail(error, DISTIL_TASK, "%s has no text classification head", info->path);
     for (int first = 0; first < n;) {
         int next = fill_chunk(session, texts, first, n);
         engine_forward(session, ENGINE_LOGITS);
-        copy_rows(logits + (long)first * info->label_count, &session->work.logits, next - first,
-                  info->label_count);
+        long row = copy_rows(logits + (long)first * info->label_count, &session->work.logits,
+                             next - first, info->label_count);
+        if (bad == n && row < next - first)
+            bad = first + (int)row;
         first = next;
     }
-    return DISTIL_OK;
+    return bad < n ? not_finite(session, "logits", number + bad, error) : DISTIL_OK;
+}
+
+distil_status distil_logits(distil_session *session, const distil_tokens *const *texts, int n,
+                            float *logits, distil_error *error)
+{
+    return logits_of(session, texts, n, 0, logits, error);
 }
 
 distil_status distil_hidden_states(distil_session *session, const distil_tokens *const *texts,
                                    int n, float *hidden, distil_error *error)
 {
     const distil_info *info = &session->model->info;
-    (void)error;
+    const struct engine_chunk *chunk = &session->chunk;
+    int bad = n;
     for (int first = 0; first < n;) {
-        first = fill_chunk(session, texts, first, n);
+        int next = fill_chunk(session, texts, first, n);
         engine_forward(session, ENGINE_HIDDEN);
-        copy_rows(hidden, &session->work.x, session->chunk.tokens, info->hidden);
-        hidden += session->chunk.tokens * info->hidden;
+        long row = copy_rows(hidden, &session->work.x, chunk->tokens, info->hidden);
+        if (bad == n && row < chunk->tokens)
+            bad = first + text_of(chunk, row);
+        hidden += chunk->tokens * info->hidden;
+        first = next;
     }
-    return DISTIL_OK;
+    return bad < n ? not_finite(session, "hidden states", bad, error) : DISTIL_OK;
 }
 
 void distil_scores(const distil_model *model, const float *logits, float *scores)
@@ -111,8 +165,8 @@ distil_status distil_predict(distil_session *session, const char *const *texts, 
             status = distil_encode(model, texts[first + i], strlen(texts[first + i]), NULL, 0,
                                    DISTIL_TRUNCATE_RIGHT, &session->batch_tokens[i], error);
         if (!status)
-            status = distil_logits(session, (const distil_tokens *const *)session->batch_tokens,
-                                   count, session->batch_logits, error);
+            status = logits_of(session, (const distil_tokens *const *)session->batch_tokens, count,
+                               first, session->batch_logits, error);
         if (status)
             return status;
         for (int i = 0; i < count; i++)

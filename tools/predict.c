@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -132,7 +133,7 @@ static void print_header(struct predict *run)
     }
 }
 
-/* A JSON line that could not be read keeps its place in the output. */
+/* A JSON line that could not be read, or a text without an answer, keeps its place in the output. */
 static void print_problem(struct predict *run, const struct tool_text *text)
 {
     run->problems++;
@@ -178,6 +179,29 @@ static void print_result(struct predict *run, int slot, const float *logits)
     }
 }
 
+/* Marks the texts whose logits are not numbers, and closes the gaps that they leave. */
+static void set_apart(struct predict *run, int n)
+{
+    int labels = run->info->label_count;
+    const float *logits = run->logits;
+    float *kept = run->logits;
+    for (int i = 0; i < n; i++) {
+        if (run->slots[i].problem.code)
+            continue;
+        bool finite = true;
+        for (int j = 0; j < labels; j++)
+            finite = finite && isfinite(logits[j]);
+        if (finite) {
+            memmove(kept, logits, (size_t)labels * sizeof *kept);
+            kept += labels;
+        } else {
+            distil_fail(&run->slots[i].problem, DISTIL_NOT_FINITE, "%s: text %ld: %s",
+                        run->info->path, run->done + i + 1, distil_strerror(DISTIL_NOT_FINITE));
+        }
+        logits += labels;
+    }
+}
+
 /* Computes and prints the texts of slots 0..n. */
 static distil_status compute(struct predict *run, int n, distil_error *error)
 {
@@ -188,7 +212,9 @@ static distil_status compute(struct predict *run, int n, distil_error *error)
     }
     if (good > 0) {
         distil_status status = distil_logits(run->session, run->encoded, good, run->logits, error);
-        if (status)
+        if (status == DISTIL_NOT_FINITE)
+            set_apart(run, n);
+        else if (status)
             return status;
     }
     const float *logits = run->logits;
@@ -324,7 +350,8 @@ const struct tool_command tool_predict = {
                    "line n of the input.\n\n"
                    "With --jsonl, a line that holds no text gives a result with the field "
                    "\"error\", a message and exit status 1; "
-                   "the lines after it are still classified.",
+                   "the lines after it are still classified. So has a text for which the model "
+                   "computes a value that is not a number.",
     .options = options,
     .least_operands = 0,
     .most_operands = -1,

@@ -30,7 +30,8 @@ extern "C" {
     X(TOO_LONG, 7, "the text has more tokens than the model's window")                             \
     X(TASK, 8, "the model has no head for this task")                                              \
     X(BUSY, 9, "the queue is full")                                                                \
-    X(SYSTEM, 10, "the operating system refused a resource")
+    X(SYSTEM, 10, "the operating system refused a resource")                                       \
+    X(NOT_FINITE, 11, "the model computed a value that is not a number")
 
 typedef enum {
 #define DISTIL_STATUS_ENUM(name, value, text) DISTIL_##name = (value),

@@ -1,8 +1,11 @@
 """What the end-to-end tests of the program share: running it in a clean environment, and models to run it with."""
 
 import json
+import math
 import os
 import pathlib
+import shutil
+import struct
 import subprocess
 import sys
 import unittest
@@ -51,6 +54,27 @@ def cases(name="distilbert-single"):
     """Texts with transformers' answers, of a small random checkpoint; those that can stand in a line."""
     every = json.loads((TINY / name / "cases.json").read_text(encoding="utf-8"))
     return [case for case in every if case["pair"] is None and "\n" not in case["text"] and not case["text"].endswith("\r")]
+
+
+def overflowing(folder, texts):
+    """A copy of the tiny checkpoint whose finite weights overflow in one of the texts. Returns its path and which text."""
+    path = pathlib.Path(folder) / "overflowing"
+    shutil.copytree(MODEL, path)
+    content = bytearray((path / "model.safetensors").read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    start, end = json.loads(content[8:header])["classifier.weight"]["data_offsets"]
+    size = (end - start) // 3
+
+    def set_first_row(value):
+        content[header + start:header + start + size] = struct.pack("<f", value) * (size // 4)
+        (path / "model.safetensors").write_bytes(content)
+
+    set_first_row(1)  # the first logit is then the sum of what is never negative
+    found = json_lines(run("predict", "--model", path, "--precision", "fp32", "--json", "--raw-scores", *texts)[0])
+    sums = [result["scores"]["negative"] for result in found]
+    second, most = sorted(sums)[-2:]
+    set_first_row(3.4028235e38 / math.sqrt(second * most))
+    return path, sums.index(most)
 
 
 def main():

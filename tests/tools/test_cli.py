@@ -19,7 +19,7 @@ import threading
 import unittest
 
 from harness import (
-    COMMANDS, MODEL, PROGRAM, SANITIZED, SHARED, SOURCE, TINY, TRAINED, cases, environment, json_lines, main, run,
+    COMMANDS, MODEL, PROGRAM, SANITIZED, SHARED, SOURCE, TINY, TRAINED, cases, environment, json_lines, main, overflowing, run,
 )
 
 EXACT = ("--model", MODEL, "--precision", "fp32")
@@ -208,6 +208,28 @@ class Predict(Temporary):
                                       env=environment())
             self.assertEqual(done.returncode, 1)
             self.assertIn(b"standard output: No space left on device", done.stderr)
+
+    def test_what_is_not_a_number_is_no_answer(self):
+        texts = ["the film", "good", "the good film was bad"]
+        path, worst = overflowing(self.folder, texts)
+        model = ("--model", path, "--precision", "fp32")
+        message = f"text {worst + 1}: the model computed a value that is not a number"
+        for options, lines in (((), texts), (("--jsonl",), [json.dumps({"text": text}) for text in texts]),
+                               (("--jsonl",), [json.dumps({"text": text}) for text in texts] + ['{"text":7}'])):
+            out, err = run("predict", *model, "--json", *options, input="".join(line + "\n" for line in lines), code=1)
+            found = json_lines(out)
+            self.assertEqual(["error" in result for result in found], [i in (worst, 3) for i in range(len(lines))])
+            self.assertIn(message, found[worst]["error"])
+            self.assertIn(message, err)
+            for i in {0, 1, 2} - {worst}:
+                alone = json_lines(run("predict", *model, "--json", texts[i])[0])[0]
+                for label, score in alone["scores"].items():
+                    self.assertAlmostEqual(found[i]["scores"][label], score, delta=TOLERANCE)
+        tsv = run("predict", *model, "--tsv", *texts, code=1)[0].splitlines()[1:]
+        self.assertEqual([line.startswith("error\t") for line in tsv], [i == worst for i in range(3)])
+        data = self.write("data.tsv", f"{texts[worst]}\t1\n")
+        self.assertIn("expected finite logits", run("evaluate", *model, data, "--output", "-", code=1)[1])
+        self.assertIn("expected finite logits", run("profile", *model, texts[worst], code=1)[1])
 
     def test_levels_agree(self):
         levels = json.loads(run("version", "--json", "--model", MODEL)[0])["levels"]
@@ -493,6 +515,32 @@ class Evaluate(Temporary):
         # What scikit-learn says of the labels that transformers gives.
         self.assertEqual(figures["rows"], 872)
         self.assertAlmostEqual(figures["accuracy"], 775 / 872, delta=1e-12)
+
+    def test_reduced_precisions_keep_the_labels(self):
+        bundled = SOURCE / "weights" / "sst2-minilm.distild"
+        data = SHARED / "data" / "sst2" / "validation.tsv"
+        if SANITIZED:
+            self.skipTest("872 texts take minutes with sanitizers")
+        if not TRAINED.is_dir() or not data.is_file() or not bundled.is_file():
+            self.skipTest(f"{TRAINED}, {data} or {bundled} is not there")
+        rows = [line.rstrip("\n").split("\t") for line in data.read_text().splitlines()[1:]]
+        texts = self.write("texts", "".join(row[0] + "\n" for row in rows))
+        truth = ["POSITIVE" if row[1] == "1" else "NEGATIVE" for row in rows]
+
+        def labels(model, *options):
+            return [x["label"] for x in json_lines(run("predict", "-f", texts, "--json", "--model", model, *options)[0])]
+
+        def share(a, b):
+            return sum(x == y for x, y in zip(a, b, strict=True)) / len(b)
+
+        exact = labels(TRAINED, "--precision", "fp32")
+        about = json.loads(run("version", "--json", "--model", MODEL)[0])
+        for cpu in {about["cpu"], "avx2"} & set(about["levels"]):
+            for precision in ("bf16", "int8"):
+                found = labels(bundled, "--precision", precision, "--cpu", cpu)
+                with self.subTest(cpu=cpu, precision=precision):
+                    self.assertGreaterEqual(share(found, exact), 0.99)
+                    self.assertGreaterEqual(share(found, truth), share(exact, truth) - 0.005)
 
 
 class Health(unittest.TestCase):
