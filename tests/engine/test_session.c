@@ -52,10 +52,13 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 }
 
 static const char *const models[] = {"distilbert-single", "distilbert-multi", "bert-single"};
-static const char *const levels[] = {"scalar", "openblas", "avx2",   "avx512",
-                                     "vnni",   "neon",     "dotprod"};
+#ifndef LEVEL_NAMES
+#define LEVEL_NAMES "scalar", "openblas", "avx2", "avx512", "vnni", "amx", "neon", "dotprod"
+#endif
+static const char *const levels[] = {LEVEL_NAMES};
 static const char *const precisions[] = {"fp32", "bf16", "int8"};
-enum { MODELS = 3, LEVELS = 7, PRECISIONS = 3, CASES = MODELS * LEVELS * PRECISIONS };
+enum { MODELS = 3, LEVELS = sizeof levels / sizeof *levels, PRECISIONS = 3 };
+enum { CASES = MODELS * LEVELS * PRECISIONS };
 
 /* Case i of all models, levels and precisions; NULL where this machine lacks the level. */
 static distil_model *open_case(int i)
