@@ -139,6 +139,29 @@ void kern_amx_walk(const struct kern_gemm *job, const struct amx_plan *plan)
     kern_tiles_end();
 }
 
+double kern_amx_chain(enum kern_scheme scheme, long steps)
+{
+    const double products = 4.0 * KERN_TILE_ROWS * KERN_PANEL; /* of 64 bytes each, in a step */
+    kern_tiles_begin(KERN_TILE_ROWS);
+    for (long step = 0; step < steps; step++) {
+        if (scheme == KERN_INT8) {
+            kern_tile_dot_int8(0, 4, 6);
+            kern_tile_dot_int8(1, 4, 7);
+            kern_tile_dot_int8(2, 5, 6);
+            kern_tile_dot_int8(3, 5, 7);
+        } else {
+            kern_tile_dot_bf16(0, 4, 6);
+            kern_tile_dot_bf16(1, 4, 7);
+            kern_tile_dot_bf16(2, 5, 6);
+            kern_tile_dot_bf16(3, 5, 7);
+        }
+    }
+    kern_tiles_end();
+    if (scheme == KERN_INT8)
+        return products * 64 * 2;
+    return products * 32 * 2 / (scheme == KERN_SPLIT_BF16 ? 3 : 1);
+}
+
 void kern_overlay_amx(struct kern_table *table)
 {
     table->level = KERN_AMX;

@@ -42,6 +42,9 @@ void kern_overlay_amx(
 /* amx_usable.c: whether this CPU has AMX with int8 and bf16, and the operating system lets this process use it, which is
  * asked of it here. Asking again is cheap and changes nothing; the answer holds for all threads. */
 int kern_amx_usable(void);
+/* amx.c: `steps` times four independent tile products of a scheme, on zeros. Returns the operations of one step, a
+ * multiply-add being two; for KERN_SPLIT_BF16 those of the float product, a third of what is done. */
+double kern_amx_chain(enum kern_scheme scheme, long steps);
 
 void kern_gemm_f32_avx2(const struct kern_gemm *job);
 void kern_gemm_int8_avx2(const struct kern_gemm *job);

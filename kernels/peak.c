@@ -138,6 +138,21 @@ __attribute__((target("avx512f"))) static double dot_bf16(void)
         __asm__ volatile("" : : "v"(sums[i]));
     return CHAINS * 32 * 2;
 }
+
+static double amx_int8(void)
+{
+    return kern_amx_chain(KERN_INT8, STEPS);
+}
+
+static double amx_bf16(void)
+{
+    return kern_amx_chain(KERN_BF16, STEPS);
+}
+
+static double amx_split(void)
+{
+    return kern_amx_chain(KERN_SPLIT_BF16, STEPS);
+}
 #endif
 
 static unsigned read_plain(const void *memory, size_t size)
@@ -183,6 +198,8 @@ static chain *find_chain(enum kern_level level, enum kern_scheme scheme)
     if (level == KERN_OPENBLAS)
         level = kern_best_level();
 #if defined(__x86_64__)
+    if (level >= KERN_AMX && scheme != KERN_F32)
+        return scheme == KERN_INT8 ? amx_int8 : scheme == KERN_BF16 ? amx_bf16 : amx_split;
     if (level >= KERN_VNNI && scheme == KERN_INT8)
         return vnni_int8;
     if (level >= KERN_VNNI && scheme == KERN_BF16 && kern_has_bf16_dot())
