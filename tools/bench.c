@@ -142,38 +142,79 @@ done:
     return status;
 }
 
+struct shapes {
+    struct tool_shape *all; /* (count) */
+    int count;
+};
+
+static void free_shapes(struct shapes *shapes)
+{
+    for (int i = 0; i < shapes->count; i++)
+        tool_shape_free(&shapes->all[i]);
+    free(shapes->all);
+}
+
+/* Reads every shape of the list, so that a wrong one is found before anything is timed. */
+static distil_status parse_shapes(struct shapes *shapes, const char *list, int window,
+                                  distil_error *error)
+{
+    size_t most = 1;
+    for (const char *at = list; *at; at++)
+        most += *at == ',';
+    *shapes = (struct shapes){.all = calloc(most, sizeof *shapes->all)};
+    if (!shapes->all)
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for %zu shapes", most);
+    distil_status status = DISTIL_OK;
+    for (const char *at = list; at && !status;) {
+        const char *comma = strchr(at, ',');
+        status = tool_shape_parse(&shapes->all[shapes->count++], at,
+                                  comma ? (size_t)(comma - at) : strlen(at), window, error);
+        at = comma ? comma + 1 : NULL;
+    }
+    return status;
+}
+
+static distil_status bench_all(const struct settings *settings, const distil_model *model,
+                               distil_session *session, const struct shapes *shapes,
+                               distil_error *error)
+{
+    const distil_info *info = distil_model_info(model);
+    double peak = kern_peak_gops(kern_level_from_name(info->cpu), model->scheme);
+    distil_status status = DISTIL_OK;
+    if (!settings->json)
+        printf("%s, %s on %s, %d threads, peak %.0f GOP/s a thread\n%-10s %10s %10s %12s %9s %8s\n",
+               info->path, info->precision, info->cpu, distil_session_threads(session), peak,
+               "shape", "median ms", "min ms", "tokens/s", "GOP/s", "of peak");
+    for (int i = 0; i < shapes->count && !status; i++)
+        status = bench_shape(settings, model, session, &shapes->all[i], peak, error);
+    return status;
+}
+
 static int run(const void *opaque, int count, char **operands)
 {
     const struct settings *settings = opaque;
     distil_model *model = NULL;
     distil_session *session = NULL;
+    struct shapes shapes = {0};
     distil_error error;
+    int result;
     (void)count;
     (void)operands;
     distil_status status = tool_open_classifier(&settings->model, &model, &session, &error);
     if (status)
         return tool_failed("bench", &error);
-
-    const distil_info *info = distil_model_info(model);
-    enum kern_level level = kern_level_from_name(info->cpu);
-    double peak = kern_peak_gops(level, model->scheme);
-    if (!settings->json)
-        printf("%s, %s on %s, %d threads, peak %.0f GOP/s a thread\n%-10s %10s %10s %12s %9s %8s\n",
-               info->path, info->precision, info->cpu, distil_session_threads(session), peak,
-               "shape", "median ms", "min ms", "tokens/s", "GOP/s", "of peak");
-    for (const char *at = settings->shapes; at && !status;) {
-        const char *comma = strchr(at, ',');
-        struct tool_shape shape;
-        status = tool_shape_parse(&shape, at, comma ? (size_t)(comma - at) : strlen(at),
-                                  info->window, &error);
+    status = parse_shapes(&shapes, settings->shapes, distil_model_info(model)->window, &error);
+    if (status == DISTIL_INVALID) {
+        result = tool_misused("bench", error.message);
+    } else {
         if (!status)
-            status = bench_shape(settings, model, session, &shape, peak, &error);
-        tool_shape_free(&shape);
-        at = comma ? comma + 1 : NULL;
+            status = bench_all(settings, model, session, &shapes, &error);
+        result = status ? tool_failed("bench", &error) : TOOL_OK;
     }
+    free_shapes(&shapes);
     distil_session_free(session);
     distil_model_free(model);
-    return status ? tool_failed("bench", &error) : TOOL_OK;
+    return result;
 }
 
 const struct tool_command tool_bench = {

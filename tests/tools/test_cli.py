@@ -75,6 +75,11 @@ class Help(unittest.TestCase):
                       run("serve", code=2, DISTILD_PORT="80800")[1])
         self.assertIn("exclude each other", run("predict", "--file", "f", "x", code=2)[1])
         self.assertIn("--output FILE is missing", run("convert", MODEL, code=2)[1])
+        for shapes, message in (("0x5", "found '0x5'"), ("1x8,", "found ''"), ("1x8,mix33", "found 'mix33'"),
+                                ("1x8,1x65", "shape 1x65: 65 tokens are more than the model's window of 64")):
+            out, err = run("bench", "--model", MODEL, "-s", shapes, code=2)
+            self.assertEqual(out, "")
+            self.assertIn(message, err)
 
 
 class Predict(Temporary):
