@@ -6,7 +6,6 @@
 #include "engine/tokenizer_private.h"
 
 /* The work for a word grows with the square of this; every published vocabulary has 100. */
-#define WORD_CHARACTERS_MAX 1000
 #define PREFIX_MAX 64
 /* In a tokenizer's string, while that is being filled: an added token that no word yields. */
 #define OUTSIDE (UINT32_MAX - 1)
@@ -84,10 +83,10 @@ static distil_status check_spec(const struct weights_tokenizer *spec, distil_err
         return distil_fail(error, DISTIL_FORMAT, "tokenizer: the vocabulary is empty");
     if (spec->added_count < 0 || (spec->added_count > 0 && !spec->added))
         return distil_fail(error, DISTIL_FORMAT, "tokenizer: %d added tokens", spec->added_count);
-    if (spec->max_word_characters < 1 || spec->max_word_characters > WORD_CHARACTERS_MAX)
+    if (spec->max_word_characters < 1 || spec->max_word_characters > WEIGHTS_WORD_CHARACTERS_MAX)
         return distil_fail(error, DISTIL_UNSUPPORTED,
                            "tokenizer: max_input_chars_per_word is %d, expected 1 to %d",
-                           spec->max_word_characters, WORD_CHARACTERS_MAX);
+                           spec->max_word_characters, WEIGHTS_WORD_CHARACTERS_MAX);
     if (!spec->prefix || strlen(spec->prefix) > PREFIX_MAX ||
         !engine_utf8_valid((const uint8_t *)spec->prefix, strlen(spec->prefix)))
         return distil_fail(error, DISTIL_UNSUPPORTED,

@@ -48,7 +48,8 @@ typedef struct {
 DISTIL_API const char *distil_strerror(distil_status status);
 
 /* Fills *error (ignored when NULL) and returns status, so that a failing function can end in
- * `return distil_fail(error, DISTIL_FORMAT, "%s: ...", path)`. A message that is too long is cut. */
+ * `return distil_fail(error, DISTIL_FORMAT, "%s: ...", path)`. A message that is too long is cut;
+ * control characters in it are written as escapes (\n, \u001b). */
 DISTIL_API distil_status distil_fail(distil_error *error, distil_status status, const char *format,
                                      ...) DISTIL_PRINTF(3, 4);
 

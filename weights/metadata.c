@@ -307,8 +307,8 @@ static distil_status read_tokenizer(const struct weights_fields *fields,
         status =
             weights_get_int(fields, ids[i].key, true, ids[i].low, vocabulary->rows - 1, ids[i].out);
     if (!status)
-        status = weights_get_int(fields, "max_word_characters", true, 0, INT32_MAX,
-                                 &tokenizer->max_word_characters);
+        status = weights_get_int(fields, "max_word_characters", true, 1,
+                                 WEIGHTS_WORD_CHARACTERS_MAX, &tokenizer->max_word_characters);
     if (status)
         return status;
     tokenizer->prefix = weights_arena_copy(vocabulary->arena, prefix);

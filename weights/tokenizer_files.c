@@ -29,6 +29,13 @@ distil_status weights_check_tokenizer(const struct weights_tokenizer *tokenizer,
                     {"classification token", tokenizer->cls},
                     {"separator token", tokenizer->sep},
                     {"padding token", tokenizer->pad}};
+    /* Checkpoints pad their rows to a round number, but not by this much. */
+    int padding = rows / 64 > 64 ? rows / 64 : 64;
+    if (rows - tokenizer->count > padding)
+        return distil_fail(
+            error, DISTIL_FORMAT,
+            "%s: expected %d tokens, the rows of the word embeddings, or up to %d fewer, found %d",
+            where, rows, padding, tokenizer->count);
     if (tokenizer->count > rows)
         return distil_fail(
             error, DISTIL_FORMAT,
@@ -199,6 +206,9 @@ static distil_status read_vocab(struct weights_vocabulary *vocabulary, const cha
     char *line = NULL;
     vocabulary->where = path;
     distil_status status = read_lines(vocabulary, path, &line);
+    if (!status && !*line)
+        status = distil_fail(vocabulary->error, DISTIL_FORMAT,
+                             "%s: expected one token a line, found none", path);
     if (!status)
         status = weights_vocabulary_begin(vocabulary);
     for (int id = 0; line && !status; id++) {

@@ -101,8 +101,8 @@ static distil_status read_model(struct weights_vocabulary *vocabulary, const cJS
     tokenizer->max_word_characters = 100;
     distil_status status = weights_get_string(&fields, "continuing_subword_prefix", false, &prefix);
     if (!status)
-        status = weights_get_int(&fields, "max_input_chars_per_word", false, 0, INT32_MAX,
-                                 &tokenizer->max_word_characters);
+        status = weights_get_int(&fields, "max_input_chars_per_word", false, 1,
+                                 WEIGHTS_WORD_CHARACTERS_MAX, &tokenizer->max_word_characters);
     if (!status)
         status = weights_get_string(&fields, "unk_token", true, &unk);
     if (!status)

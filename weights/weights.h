@@ -76,6 +76,9 @@ struct weights_added_token {
     bool outside; /* of the WordPiece vocabulary, so that no word yields it */
 };
 
+/* The highest max_input_chars_per_word that is read. */
+enum { WEIGHTS_WORD_CHARACTERS_MAX = 1000 };
+
 /* What a BERT tokenizer needs, as tokenizer.json or vocab.txt with tokenizer_config.json give it. */
 struct weights_tokenizer {
     int count;           /* ids 0..count-1 */
@@ -83,8 +86,8 @@ struct weights_tokenizer {
     int added_count;
     struct weights_added_token *added; /* special tokens among them */
     bool clean_text, chinese_chars, lowercase, strip_accents;
-    char *prefix; /* of a continuing subword: "##" */
-    int max_word_characters;
+    char *prefix;                 /* of a continuing subword: "##" */
+    int max_word_characters;      /* 1..WEIGHTS_WORD_CHARACTERS_MAX */
     int unk, cls, sep, pad, mask; /* ids; mask is -1 where the vocabulary has none */
 };
 

@@ -186,7 +186,13 @@ static const struct {
     {"\"clean_text\": true", "\"clean_text\": 1", DISTIL_FORMAT,
      "clean_text: expected true or false"},
     {"\"max_input_chars_per_word\": 100", "\"max_input_chars_per_word\": -1", DISTIL_FORMAT,
-     "max_input_chars_per_word: expected an integer"},
+     "max_input_chars_per_word: expected an integer from 1 to 1000"},
+    {"\"max_input_chars_per_word\": 100", "\"max_input_chars_per_word\": 0", DISTIL_FORMAT,
+     "max_input_chars_per_word: expected an integer from 1 to 1000"},
+    {"\"max_input_chars_per_word\": 100", "\"max_input_chars_per_word\": 1001", DISTIL_FORMAT,
+     "max_input_chars_per_word: expected an integer from 1 to 1000"},
+    {"\"a\": 5", "\"a\\r\\u001b\": 12", DISTIL_FORMAT,
+     "token \"a\\r\\u001b\": expected an id below 12"},
     {"\"id\": 4, \"content\": \"[MASK]\"", "\"id\": 5, \"content\": \"[MASK]\"", DISTIL_FORMAT,
      "added token \"[MASK]\": expected its id in the vocabulary, 4, found 5"},
     {"\"id\": 4, \"content\": \"[MASK]\"", "\"id\": 5, \"content\": \"[NEW]\"", DISTIL_FORMAT,
@@ -233,12 +239,30 @@ START_TEST(refuses_vocab)
 }
 END_TEST
 
+/* Rows that pad a table are few; more without a token mean that the vocabulary is cut or another
+ * model's. */
+START_TEST(refuses_a_short_vocabulary)
+{
+    fixture_text(directory, "vocab.txt", fixture_vocab);
+    ck_assert_int_eq(read_files(10 + 64), DISTIL_OK);
+    ck_assert_int_eq(read_files(10 + 65), DISTIL_FORMAT);
+    ck_assert_ptr_nonnull(strstr(error.message,
+                                 "vocab.txt: expected 75 tokens, the rows of the word embeddings, "
+                                 "or up to 64 fewer, found 10"));
+    tokenizer.count = 30522 - 477;
+    ck_assert_int_eq(weights_check_tokenizer(&tokenizer, "x", 30522, &error), DISTIL_FORMAT);
+    ck_assert_ptr_nonnull(strstr(error.message, "or up to 476 fewer, found 30045"));
+}
+END_TEST
+
 START_TEST(refuses_missing_and_strange)
 {
     ck_assert_int_eq(read_files(VOCAB), DISTIL_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(error.message, "vocab.txt"));
     fixture_text(directory, "vocab.txt", "");
     ck_assert_int_eq(read_files(VOCAB), DISTIL_FORMAT);
+    ck_assert_ptr_nonnull(
+        strstr(error.message, "vocab.txt: expected one token a line, found none"));
     fixture_text(directory, "vocab.txt", fixture_vocab);
     fixture_text(directory, "tokenizer_config.json", "{\"tokenizer_class\": \"RobertaTokenizer\"}");
     ck_assert_int_eq(read_files(VOCAB), DISTIL_UNSUPPORTED);
@@ -267,6 +291,7 @@ int main(void)
     tcase_add_test(tests, reads_bert_processing);
     tcase_add_loop_test(tests, refuses_json, 0, (int)(sizeof bad_json / sizeof *bad_json));
     tcase_add_loop_test(tests, refuses_vocab, 0, (int)(sizeof bad_vocab / sizeof *bad_vocab));
+    tcase_add_test(tests, refuses_a_short_vocabulary);
     tcase_add_test(tests, refuses_missing_and_strange);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
