@@ -74,23 +74,27 @@ void server_fail(struct server_exchange *exchange, unsigned status, const char *
 void server_fail_overloaded(struct server_exchange *exchange)
 {
     struct server *server = exchange->server;
+    int tokens, texts = server_queue_waiting(server->queue, &tokens);
     exchange->retry_after = 1 + (int)((uint64_t)server_now() / 1000 % 3);
     server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
-                "the queue is full: %d texts wait, at most %d may",
-                server_queue_waiting(server->queue), server->options.max_queue);
+                "the queue is full: %d texts of %d tokens wait, at most %d of %d may", texts,
+                tokens, server->options.max_queue, server->options.max_queue_tokens);
 }
 
-bool server_job_succeeded(struct server_exchange *exchange)
+bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
 {
     distil_status status = exchange->job.status;
     if (status == DISTIL_OK)
         return true;
-    if (status == DISTIL_BUSY) {
+    if (exchange->job.abandoned) {
+        server_fail(exchange, 499, SERVER_ERROR_CANCELLED, NULL,
+                    "the client closed its side of the connection before the request was computed");
+    } else if (status == DISTIL_BUSY) {
         exchange->retry_after = 1;
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
                     "the server stopped before the request was computed");
     } else {
-        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "the model failed: %s",
+        server_fail(exchange, failure, SERVER_ERROR_BACKEND, NULL, "the model failed: %s",
                     distil_strerror(status));
     }
     return false;

@@ -61,6 +61,7 @@ struct server_exchange {
 #define SERVER_ERROR_BACKEND "Backend"
 #define SERVER_ERROR_OVERLOADED "Overloaded"
 #define SERVER_ERROR_UNHEALTHY "Unhealthy"
+#define SERVER_ERROR_CANCELLED "Cancelled"
 #define SERVER_ERROR_NOT_FOUND "NotFound"
 #define SERVER_ERROR_METHOD "MethodNotAllowed"
 #define SERVER_ERROR_MEDIA_TYPE "UnsupportedMediaType"
@@ -75,8 +76,9 @@ void server_fail(struct server_exchange *exchange, unsigned status, const char *
                  const char *field, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* 503 with a Retry-After between 1 and 3 seconds, so that clients do not all come back at once. */
 void server_fail_overloaded(struct server_exchange *exchange);
-/* Answers a job that was not computed. True where it was, and nothing has been answered. */
-bool server_job_succeeded(struct server_exchange *exchange);
+/* Answers a job that was not computed, with the status failure where it was the model that failed.
+ * True where it was computed, and nothing has been answered. */
+bool server_job_succeeded(struct server_exchange *exchange, unsigned failure);
 
 /* Makes room in exchange->job for count texts of a model. False, with 500 answered, when memory
  * runs out. */

@@ -2,6 +2,7 @@
 #include "server/http.h"
 
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@ struct http_connection {
 struct http_exchange {
     struct server_exchange exchange; /* first: the two share their address */
     struct MHD_Connection *connection;
+    int fd; /* of the connection, while the exchange is suspended */
     size_t discarded;
     struct server_headers headers;
     bool close;     /* the connection, after the answer */
@@ -256,6 +258,23 @@ static void on_job_done(struct server_job *job)
     MHD_resume_connection(http_of(exchange)->connection);
 }
 
+/* Whether the client has closed its side. A suspended connection keeps its descriptor until it is
+ * resumed, which is when the job is done. */
+static bool on_job_asked(struct server_job *job)
+{
+    struct server_exchange *exchange =
+        (struct server_exchange *)(void *)((char *)job - offsetof(struct server_exchange, job));
+    struct pollfd fd = {.fd = http_of(exchange)->fd, .events = POLLRDHUP};
+    return fd.fd >= 0 && poll(&fd, 1, 0) > 0;
+}
+
+static int descriptor_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
 /* Lets the handler loose on a complete request. */
 static enum MHD_Result dispatch(struct http_exchange *http)
 {
@@ -263,8 +282,10 @@ static enum MHD_Result dispatch(struct http_exchange *http)
     struct server_queue *queue = exchange->server->queue;
     exchange->route->handle(exchange);
     if (!exchange->status && exchange->finish) {
-        if (server_queue_reserve(queue, exchange->job.count)) {
+        if (server_queue_reserve(queue, exchange->job.count, exchange->job.tokens)) {
             exchange->job.done = on_job_done;
+            exchange->job.gone = on_job_asked;
+            http->fd = descriptor_of(http->connection);
             http->suspended = true;
             /* suspend before the push: the workers may be done before the push returns */
             MHD_suspend_connection(http->connection);
@@ -349,6 +370,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     }
     if (http->suspended) {
         http->exchange.finish(&http->exchange);
+        http->close = http->close || http->exchange.job.abandoned;
         return respond(http);
     }
     http->counted = true;
@@ -414,7 +436,6 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 {
     struct http_thread *thread = cls;
     struct http_connection *kept = *context;
-    const union MHD_ConnectionInfo *info;
     int fd;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         atomic_fetch_add_explicit(&thread->server->connections, 1, memory_order_relaxed);
@@ -423,8 +444,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     }
     atomic_fetch_sub_explicit(&thread->server->connections, 1, memory_order_relaxed);
     if (kept && kept->linger) {
-        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        fd = info ? dup(info->connect_fd) : -1;
+        fd = dup(descriptor_of(connection));
         if (fd >= 0)
             server_listener_linger(thread->server->listener, fd);
     }

@@ -71,7 +71,7 @@ static void finish_text(struct server_exchange *exchange)
     const struct prediction *prediction = exchange->request;
     const struct server_job *job = &exchange->job;
     struct server_json json = {0};
-    if (!server_job_succeeded(exchange))
+    if (!server_job_succeeded(exchange, 500))
         return;
     distil_scores(job->model->model, job->logits, job->logits);
     server_json_begin_object(&json);
@@ -108,7 +108,7 @@ static void predict_text(struct server_exchange *exchange, struct prediction *pr
     }
     if (distil_tokens_full_count(exchange->job.texts[0]) <= EMPTY_TOKENS) {
         server_fail(exchange, 400, SERVER_ERROR_EMPTY, "text",
-                    *prediction->text ? "`text` holds only white space or control characters"
+                    *prediction->text ? "`text` holds nothing that becomes a token"
                                       : "`text` is empty");
         return;
     }
@@ -158,7 +158,7 @@ static void finish_inputs(struct server_exchange *exchange)
     struct server_json json = {0};
     struct scored *sorted;
     int i;
-    if (!server_job_succeeded(exchange))
+    if (!server_job_succeeded(exchange, 424))
         return;
     sorted = malloc(labels * sizeof(*sorted));
     if (!sorted) {

@@ -2,18 +2,20 @@
 #include "server/queue.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "server/model.h"
 
+/* A job taken at once is not asked whether it is gone: that would cost a system call for each. */
+static const int64_t patience_ns = 50000000;
+
 struct server_queue {
     pthread_mutex_t lock;
     pthread_cond_t filled;
     struct server_job *head, *tail;
-    atomic_int waiting; /* texts reserved and not yet taken */
-    int max_texts;
+    int waiting, waiting_tokens; /* of texts reserved and not yet taken */
+    int max_texts, max_tokens;
     int sleeping; /* workers waiting for texts */
     bool closed;
 };
@@ -25,7 +27,7 @@ int64_t server_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-struct server_queue *server_queue_create(int max_texts)
+struct server_queue *server_queue_create(int max_texts, int max_tokens)
 {
     struct server_queue *queue = calloc(1, sizeof(*queue));
     if (!queue)
@@ -39,8 +41,8 @@ struct server_queue *server_queue_create(int max_texts)
         free(queue);
         return NULL;
     }
-    atomic_init(&queue->waiting, 0);
     queue->max_texts = max_texts;
+    queue->max_tokens = max_tokens;
     return queue;
 }
 
@@ -53,25 +55,35 @@ void server_queue_free(struct server_queue *queue)
     free(queue);
 }
 
-bool server_queue_reserve(struct server_queue *queue, int count)
+bool server_queue_reserve(struct server_queue *queue, int count, int tokens)
 {
-    int waiting = atomic_load_explicit(&queue->waiting, memory_order_relaxed);
-    do {
-        if (waiting > 0 && count > queue->max_texts - waiting)
-            return false;
-    } while (!atomic_compare_exchange_weak_explicit(&queue->waiting, &waiting, waiting + count,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    return true;
+    bool fits;
+    pthread_mutex_lock(&queue->lock);
+    fits = queue->waiting == 0 || (count <= queue->max_texts - queue->waiting &&
+                                   tokens <= queue->max_tokens - queue->waiting_tokens);
+    if (fits) {
+        queue->waiting += count;
+        queue->waiting_tokens += tokens;
+    }
+    pthread_mutex_unlock(&queue->lock);
+    return fits;
 }
 
-int server_queue_waiting(const struct server_queue *queue)
+int server_queue_waiting(struct server_queue *queue, int *tokens)
 {
-    return atomic_load_explicit(&queue->waiting, memory_order_relaxed);
+    int waiting;
+    pthread_mutex_lock(&queue->lock);
+    waiting = queue->waiting;
+    *tokens = queue->waiting_tokens;
+    pthread_mutex_unlock(&queue->lock);
+    return waiting;
 }
 
-static void release(struct server_queue *queue, int count)
+/* Gives back room, with the lock held. */
+static void release(struct server_queue *queue, int count, int tokens)
 {
-    atomic_fetch_sub_explicit(&queue->waiting, count, memory_order_relaxed);
+    queue->waiting -= count;
+    queue->waiting_tokens -= tokens;
 }
 
 void server_queue_push(struct server_queue *queue, struct server_job *job)
@@ -81,9 +93,12 @@ void server_queue_push(struct server_queue *queue, struct server_job *job)
     job->status = DISTIL_OK;
     job->next = job->completed = 0;
     job->link = NULL;
+    job->abandoned = false;
     pthread_mutex_lock(&queue->lock);
     closed = queue->closed;
-    if (!closed) {
+    if (closed) {
+        release(queue, job->count, job->tokens);
+    } else {
         if (queue->tail)
             queue->tail->link = job;
         else
@@ -93,12 +108,49 @@ void server_queue_push(struct server_queue *queue, struct server_job *job)
     wake = queue->sleeping > 0;
     pthread_mutex_unlock(&queue->lock);
     if (closed) {
-        release(queue, job->count);
         job->status = DISTIL_BUSY;
         job->taken = job->ended = job->queued;
         job->done(job);
     } else if (wake) {
         pthread_cond_signal(&queue->filled);
+    }
+}
+
+/* Counts texts of a job as completed; with the lock held. True when it was the last of them. */
+static bool complete(struct server_job *job, int count, distil_status status, int64_t now)
+{
+    if (status)
+        job->status = status;
+    job->completed += count;
+    if (job->completed < job->count)
+        return false;
+    job->ended = now;
+    return true;
+}
+
+/* Gives up the texts of a job that are not taken yet; with the lock held. A job that is completed by
+ * that joins the list. */
+static void give_up(struct server_queue *queue, struct server_job *job, int64_t now,
+                    struct server_job **list)
+{
+    int rest = job->count - job->next;
+    if (job->next == 0)
+        job->taken = now;
+    for (; job->next < job->count; job->next++)
+        release(queue, 1, distil_tokens_count(job->texts[job->next]));
+    if (complete(job, rest, DISTIL_BUSY, now)) {
+        job->link = *list;
+        *list = job;
+    }
+}
+
+/* Tells the jobs of a list that they are done. */
+static void tell(struct server_job *list)
+{
+    while (list) {
+        struct server_job *job = list;
+        list = job->link; /* before it belongs to its owner again */
+        job->done(job);
     }
 }
 
@@ -122,8 +174,9 @@ static bool take_job(struct server_job *job, struct server_batch *batch, int max
 
 /* Cuts a batch of the first job's model. Jobs of other models keep their places, and the first to
  * be left over leads the next batch. A text that no longer fits ends the batch: later ones do not
- * overtake it. */
-static void cut(struct server_queue *queue, struct server_batch *batch, int max_tokens)
+ * overtake it. Jobs that are gone leave the queue on the way. */
+static void cut(struct server_queue *queue, struct server_batch *batch, int max_tokens,
+                struct server_job **given_up)
 {
     struct server_job *job = queue->head, *previous = NULL;
     int64_t now = server_now();
@@ -133,10 +186,15 @@ static void cut(struct server_queue *queue, struct server_batch *batch, int max_
         if (job->model != batch->model) {
             previous = job;
         } else {
-            if (job->next == 0)
-                job->taken = now;
-            if (!take_job(job, batch, max_tokens))
-                break;
+            if (job->gone && now - job->queued > patience_ns && job->gone(job)) {
+                job->abandoned = true;
+                give_up(queue, job, now, given_up);
+            } else {
+                if (job->next == 0)
+                    job->taken = now;
+                if (!take_job(job, batch, max_tokens))
+                    break;
+            }
             if (previous)
                 previous->link = after;
             else
@@ -146,38 +204,31 @@ static void cut(struct server_queue *queue, struct server_batch *batch, int max_
         }
         job = after;
     }
-    release(queue, batch->count);
+    release(queue, batch->count, batch->tokens);
 }
 
 bool server_queue_take(struct server_queue *queue, struct server_batch *batch, int max_tokens)
 {
-    bool more;
+    bool more, ended;
     batch->count = batch->tokens = 0;
-    pthread_mutex_lock(&queue->lock);
-    while (!queue->head && !queue->closed) {
-        queue->sleeping++;
-        pthread_cond_wait(&queue->filled, &queue->lock);
-        queue->sleeping--;
-    }
-    if (queue->head)
-        cut(queue, batch, max_tokens);
-    more = queue->head && queue->sleeping > 0;
-    pthread_mutex_unlock(&queue->lock);
+    do {
+        struct server_job *given_up = NULL;
+        pthread_mutex_lock(&queue->lock);
+        while (!queue->head && !queue->closed) {
+            queue->sleeping++;
+            pthread_cond_wait(&queue->filled, &queue->lock);
+            queue->sleeping--;
+        }
+        ended = !queue->head;
+        if (!ended)
+            cut(queue, batch, max_tokens, &given_up);
+        more = queue->head && queue->sleeping > 0;
+        pthread_mutex_unlock(&queue->lock);
+        tell(given_up);
+    } while (batch->count == 0 && !ended);
     if (more)
         pthread_cond_signal(&queue->filled);
     return batch->count > 0;
-}
-
-/* Counts texts of a job as completed; with the lock held. True when it was the last of them. */
-static bool complete(struct server_job *job, int count, distil_status status, int64_t now)
-{
-    if (status)
-        job->status = status;
-    job->completed += count;
-    if (job->completed < job->count)
-        return false;
-    job->ended = now;
-    return true;
 }
 
 void server_queue_finish(struct server_queue *queue, struct server_batch *batch,
@@ -208,25 +259,13 @@ void server_queue_close(struct server_queue *queue)
     queue->closed = true;
     for (job = queue->head; job;) {
         struct server_job *after = job->link;
-        int rest = job->count - job->next;
-        release(queue, rest);
-        if (job->next == 0)
-            job->taken = now;
-        job->next = job->count;
-        if (complete(job, rest, DISTIL_BUSY, now)) {
-            job->link = given_up;
-            given_up = job;
-        }
+        give_up(queue, job, now, &given_up);
         job = after;
     }
     queue->head = queue->tail = NULL;
     pthread_cond_broadcast(&queue->filled);
     pthread_mutex_unlock(&queue->lock);
-    while (given_up) {
-        job = given_up;
-        given_up = job->link;
-        job->done(job);
-    }
+    tell(given_up);
 }
 
 bool server_batch_create(struct server_batch *batch, int capacity)

@@ -22,9 +22,13 @@ struct server_job {
     float *logits;                        /* (count, label_count), written by the workers */
     int tokens;                           /* of all texts */
     void (*done)(struct server_job *job); /* called by the worker that finished the last text */
+    /* Whether nobody waits for the answer any more; called while the job waits, with the queue
+       locked. NULL: somebody always does. */
+    bool (*gone)(struct server_job *job);
 
     /* Set when done. */
     distil_status status; /* DISTIL_BUSY: the server stopped before the job was computed */
+    bool abandoned;       /* it was gone, and not all of its texts were computed */
     int64_t queued, taken,
         ended;       /* monotonic nanoseconds: pushed, first text taken, last computed */
     int batch_texts; /* texts in the batch that finished the job */
@@ -47,21 +51,22 @@ struct server_batch {
 /* Monotonic nanoseconds. */
 int64_t server_now(void);
 
-/* max_texts may wait. NULL when memory runs out. */
-struct server_queue *server_queue_create(int max_texts);
+/* max_texts, of max_tokens together, may wait. NULL when memory runs out. */
+struct server_queue *server_queue_create(int max_texts, int max_tokens);
 void server_queue_free(struct server_queue *queue);
 
 /* Takes room for count texts: false when they do not fit beside those waiting. Room is given back
- * as texts are taken. A request of more texts than the queue holds fits an empty queue. */
-bool server_queue_reserve(struct server_queue *queue, int count);
+ * as texts are taken. A request of more than the queue holds fits an empty queue. */
+bool server_queue_reserve(struct server_queue *queue, int count, int tokens);
 /* Adds a job for which room was reserved. After server_queue_close it is done at once with
  * DISTIL_BUSY. */
 void server_queue_push(struct server_queue *queue, struct server_job *job);
-/* Texts waiting. */
-int server_queue_waiting(const struct server_queue *queue);
+/* Texts waiting, and their tokens. */
+int server_queue_waiting(struct server_queue *queue, int *tokens);
 
 /* Waits for texts and takes those of one model, up to max_tokens (the first is taken whatever its
- * length) and the batch's capacity. False when the queue is closed and empty. */
+ * length) and the batch's capacity. Jobs whose turn it is and that nobody waits for are done
+ * uncomputed. False when the queue is closed and empty. */
 bool server_queue_take(struct server_queue *queue, struct server_batch *batch, int max_tokens);
 /* Tells the jobs of a batch how it went, and calls those that are done. Empties the batch. */
 void server_queue_finish(struct server_queue *queue, struct server_batch *batch,

@@ -31,6 +31,7 @@ struct server_options server_options_default(void)
         .port = 8080,
         .workers = 1,
         .max_queue = 1024,
+        .max_queue_tokens = 65536,
         .max_batch_tokens = 2048,
         .max_client_batch = 32,
         .max_body = 2000000,
@@ -60,6 +61,7 @@ static distil_status check_options(const struct server_options *o, distil_error 
         {"threads", o->threads, 0, 1024},
         {"http-threads", o->http_threads, 0, 256},
         {"max-queue", o->max_queue, 1, 10000000},
+        {"max-queue-tokens", o->max_queue_tokens, 1, 1000000000},
         {"max-batch-tokens", o->max_batch_tokens, 1, 1000000},
         {"max-client-batch", o->max_client_batch, 1, 100000},
         {"max-body", (long long)(o->max_body > INT64_MAX ? INT64_MAX : o->max_body), 1, 1 << 30},
@@ -122,7 +124,7 @@ distil_status server_start(const struct server_options *options, struct server *
     made->options = *options;
     atomic_init(&made->state, SERVER_LOADING);
     fill_defaults(made);
-    made->queue = server_queue_create(made->options.max_queue);
+    made->queue = server_queue_create(made->options.max_queue, made->options.max_queue_tokens);
     made->models = calloc((size_t)made->options.model_count, sizeof(*made->models));
     if (!made->queue || !made->models)
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");

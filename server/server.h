@@ -30,6 +30,7 @@ struct server_options {
     int threads;      /* of each worker; 0: every CPU the process may use, divided by the workers */
     int http_threads; /* that read and write HTTP; 0: one per CPU, 1 to 4 */
     int max_queue;    /* texts waiting to be computed, beyond which a request is answered 503 */
+    int max_queue_tokens;      /* the same of their tokens together */
     int max_batch_tokens;      /* of the texts computed together */
     int max_client_batch;      /* texts of one request */
     size_t max_body;           /* bytes of a request's body */
@@ -41,8 +42,8 @@ struct server_options {
 
 struct server;
 
-/* 127.0.0.1:8080, the bundled model, one worker on all CPUs, 1024 texts waiting, 2048 tokens a
- * batch, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain, the log at info
+/* 127.0.0.1:8080, the bundled model, one worker on all CPUs, 1024 texts or 65536 tokens waiting,
+ * 2048 tokens a batch, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain, the log at info
  * on standard error as text. */
 struct server_options server_options_default(void);
 

@@ -9,8 +9,8 @@
 struct serve_settings {
     struct tool_model_settings model;
     const char *host, *log_level;
-    long port, workers, http_threads, max_queue, max_batch_tokens, max_client_batch, max_body,
-        max_connections;
+    long port, workers, http_threads, max_queue, max_queue_tokens, max_batch_tokens,
+        max_client_batch, max_body, max_connections;
     long idle_timeout, drain_timeout;
     bool log_json;
 };
@@ -43,6 +43,8 @@ static const struct tool_option options[] = {
            "Batches computed at once; the threads are divided among them"),
     NUMBER(max_queue, "max-queue", "N", 1, 1000000, "1024",
            "Texts waiting to be computed, beyond which a request is answered 503"),
+    NUMBER(max_queue_tokens, "max-queue-tokens", "N", 1, 1000000000, "65536",
+           "Tokens of the texts waiting, beyond which a request is answered 503"),
     NUMBER(max_batch_tokens, "max-batch-tokens", "N", 1, 1000000, "2048",
            "Tokens of the texts computed together"),
     NUMBER(max_client_batch, "max-client-batch", "N", 1, 100000, "32", "Texts of one request"),
@@ -86,6 +88,7 @@ static int run_serve(const void *given, int count, char **operands)
     server.threads = (int)settings->model.threads;
     server.http_threads = (int)settings->http_threads;
     server.max_queue = (int)settings->max_queue;
+    server.max_queue_tokens = (int)settings->max_queue_tokens;
     server.max_batch_tokens = (int)settings->max_batch_tokens;
     server.max_client_batch = (int)settings->max_client_batch;
     server.max_body = (size_t)settings->max_body;

@@ -8,12 +8,14 @@
  * alone. */
 #include <ctype.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine/distil.h"
+#include "tests/server/server_fixture.h"
 
 enum { WINDOW = 16, LABELS = 3 };
 
@@ -28,6 +30,13 @@ struct distil_tokens {
     int count, full_count;
     unsigned hash;
 };
+
+static atomic_int computed;
+
+int fake_computed_texts(void)
+{
+    return atomic_load(&computed);
+}
 
 struct distil_session {
     const struct distil_model *model;
@@ -154,6 +163,7 @@ distil_status distil_logits(distil_session *session, const distil_tokens *const 
     int labels = session->model->info.label_count, i, k;
     struct timespec pause = {session->model->slow_ms / 1000,
                              session->model->slow_ms % 1000 * 1000000L};
+    atomic_fetch_add(&computed, n);
     if (session->model->slow_ms)
         nanosleep(&pause, NULL);
     if (session->model->fails)

@@ -27,4 +27,7 @@ void expect_reply(const struct reply *reply, int status, const char *part);
 /* What the answer to a text begins with, as the fake engine computes it. */
 void expected_sentiment(const char *text, char *answer, size_t size);
 
+/* Texts that the fake engine has computed in this process. */
+int fake_computed_texts(void);
+
 #endif

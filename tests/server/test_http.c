@@ -119,7 +119,8 @@ START_TEST(wrong_requests_are_explained)
          "not an array\",\"error_type\":"
          "\"Validation\",\"field\":\"text\"}"},
         {"POST", "/predict", "{\"text\":\"\"}", 400, "`text` is empty"},
-        {"POST", "/predict", "{\"text\":\" \\n\\t \"}", 400, "only white space"},
+        {"POST", "/predict", "{\"text\":\" \\n\\t \"}", 400,
+         "`text` holds nothing that becomes a token"},
         {"POST", "/predict", "{\"text\":\"a\\u0000b\"}", 400, "\\\\u0000"},
         {"POST", "/predict", "{\"text\":\"\\uD800\"}", 400, "surrogate"},
         {"POST", "/predict", "{\"text\":\"\xFF\"}", 400, "malformed UTF-8"},
@@ -166,6 +167,8 @@ START_TEST(wrong_requests_are_explained)
     start(&f, "fake:fail");
     request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
     expect_reply(&reply, 500, "the model failed");
+    request(f.port, "POST", "/predict", "{\"inputs\":\"x\"}", &reply);
+    expect_reply(&reply, 424, "\"error_type\":\"Backend\"");
     stop(&f);
 }
 END_TEST

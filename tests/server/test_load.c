@@ -225,6 +225,62 @@ START_TEST(clients_that_leave_do_no_harm)
 }
 END_TEST
 
+/* Work for clients that have gone is not done, and does not hold up the others. */
+START_TEST(abandoned_texts_are_not_computed)
+{
+    enum { LEAVING = 100 };
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    int i;
+    prepare(&f, "fake:slow=200");
+    f.options.max_batch_tokens = 6; /* two texts a batch */
+    begin(&f);
+    load(&f);
+    for (i = 0; i < LEAVING; i++) {
+        ck_assert(client_open(&client, f.port));
+        client_send_text(&client,
+                         "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                         "Content-Length: 34\r\n\r\n{\"inputs\":[[\"a\"],[\"b\"],[\"c\"]]}  ");
+        client_close(&client);
+    }
+    request(f.port, "POST", "/predict", "{\"text\":\"still there\"}", &reply);
+    expect_reply(&reply, 200, "still there");
+    for (i = 0; i < 200 && server_in_flight(f.server) > 0; i++)
+        pause_ms(10);
+    ck_assert_int_eq(server_in_flight(f.server), 0);
+    /* one, and what was taken before the first of them had waited long enough to be asked */
+    ck_assert_int_ge(fake_computed_texts(), 1);
+    ck_assert_int_le(fake_computed_texts(), 7);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(a_queue_full_of_tokens_is_503)
+{
+    struct fixture f;
+    struct client clients[3];
+    struct reply reply;
+    int i;
+    prepare(&f, "fake:slow=300");
+    f.options.max_queue_tokens = 5;
+    begin(&f);
+    load(&f);
+    for (i = 0; i < 3; i++) {
+        ck_assert(client_open(&clients[i], f.port));
+        client_send_text(&clients[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                      "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+        pause_ms(50); /* the first is being computed, the second waits */
+    }
+    for (i = 0; i < 3; i++) {
+        client_read(&clients[i], false, &reply);
+        client_close(&clients[i]);
+        expect_reply(&reply, i < 2 ? 200 : 503, i < 2 ? "sentiment" : "3 tokens wait");
+    }
+    stop(&f);
+}
+END_TEST
+
 START_TEST(connections_over_the_limit_wait)
 {
     struct fixture f;
@@ -405,6 +461,8 @@ static Suite *make_suite(void)
         a_full_queue_is_503,
         a_large_request_is_split_and_answered_whole,
         clients_that_leave_do_no_harm,
+        abandoned_texts_are_not_computed,
+        a_queue_full_of_tokens_is_503,
         connections_over_the_limit_wait,
         loading_is_503,
         draining_answers_what_was_accepted,

@@ -5,11 +5,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "server/model.h"
 #include "server/queue.h"
 
-enum { MOST = 64 };
+enum { MOST = 64, MOST_TOKENS = 1000000 };
 
 struct fixture {
     struct server_model model, other;
@@ -37,7 +38,7 @@ static void set_up(struct fixture *f, int max_texts, int capacity)
     memset(f, 0, sizeof(*f));
     ck_assert_int_eq(server_model_open(&f->model, &options, &error), DISTIL_OK);
     ck_assert_int_eq(server_model_open(&f->other, &options, &error), DISTIL_OK);
-    f->queue = server_queue_create(max_texts);
+    f->queue = server_queue_create(max_texts, MOST_TOKENS);
     ck_assert_ptr_nonnull(f->queue);
     ck_assert(server_batch_create(&f->batch, capacity));
 }
@@ -60,6 +61,7 @@ static void make(struct noted *noted, const struct server_model *model, int coun
     noted->job.texts = noted->texts;
     noted->job.logits = noted->logits;
     noted->job.done = on_done;
+    noted->job.tokens = 4 * count;
     for (i = 0; i < count; i++)
         ck_assert_int_eq(distil_encode(model->model, "two words", 9, NULL, 0, DISTIL_TRUNCATE_NONE,
                                        &noted->texts[i], NULL),
@@ -73,9 +75,16 @@ static void unmake(struct noted *noted)
         distil_tokens_free(noted->texts[i]);
 }
 
+static int waiting_texts(struct fixture *f)
+{
+    int tokens, texts = server_queue_waiting(f->queue, &tokens);
+    ck_assert_int_eq(tokens, 4 * texts);
+    return texts;
+}
+
 static void push(struct fixture *f, struct noted *noted)
 {
-    ck_assert(server_queue_reserve(f->queue, noted->job.count));
+    ck_assert(server_queue_reserve(f->queue, noted->job.count, noted->job.tokens));
     server_queue_push(f->queue, &noted->job);
 }
 
@@ -88,14 +97,14 @@ START_TEST(takes_all_that_waits_in_order)
     make(&b, &f.model, 3);
     push(&f, &a);
     push(&f, &b);
-    ck_assert_int_eq(server_queue_waiting(f.queue), 4);
+    ck_assert_int_eq(waiting_texts(&f), 4);
     ck_assert(server_queue_take(f.queue, &f.batch, 1000));
     ck_assert_int_eq(f.batch.count, 4);
     ck_assert_int_eq(f.batch.tokens, 16);
     ck_assert_ptr_eq(f.batch.texts[0], a.texts[0]);
     ck_assert_ptr_eq(f.batch.texts[3], b.texts[2]);
     ck_assert_ptr_eq(f.batch.logits[3], b.logits + 4);
-    ck_assert_int_eq(server_queue_waiting(f.queue), 0);
+    ck_assert_int_eq(waiting_texts(&f), 0);
     ck_assert_int_eq(a.done + b.done, 0);
     server_queue_finish(f.queue, &f.batch, DISTIL_OK);
     ck_assert_int_eq(a.done, 1);
@@ -119,7 +128,7 @@ START_TEST(a_large_job_is_split_and_answered_whole)
     make(&small, &f.model, 1);
     push(&f, &large);
     push(&f, &small);
-    while (server_queue_waiting(f.queue) > 0) {
+    while (waiting_texts(&f) > 0) {
         ck_assert(server_queue_take(f.queue, &f.batch, 17));
         ck_assert_int_le(f.batch.tokens, 17);
         ck_assert_int_eq(large.done, 0);
@@ -210,16 +219,81 @@ START_TEST(room_is_bounded)
 {
     struct fixture f;
     set_up(&f, 4, 10);
-    ck_assert(server_queue_reserve(f.queue, 3));
-    ck_assert(!server_queue_reserve(f.queue, 2));
-    ck_assert(server_queue_reserve(f.queue, 1));
-    ck_assert(!server_queue_reserve(f.queue, 1));
-    ck_assert_int_eq(server_queue_waiting(f.queue), 4);
+    ck_assert(server_queue_reserve(f.queue, 3, 12));
+    ck_assert(!server_queue_reserve(f.queue, 2, 8));
+    ck_assert(server_queue_reserve(f.queue, 1, 4));
+    ck_assert(!server_queue_reserve(f.queue, 1, 4));
+    ck_assert_int_eq(waiting_texts(&f), 4);
     tear_down(&f);
     /* a request larger than the queue is not refused for ever */
     set_up(&f, 4, 10);
-    ck_assert(server_queue_reserve(f.queue, 9));
-    ck_assert(!server_queue_reserve(f.queue, 1));
+    ck_assert(server_queue_reserve(f.queue, 9, 36));
+    ck_assert(!server_queue_reserve(f.queue, 1, 4));
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(tokens_are_bounded)
+{
+    struct fixture f;
+    set_up(&f, 4000, 10);
+    ck_assert(server_queue_reserve(f.queue, 1, MOST_TOKENS - 4));
+    ck_assert(!server_queue_reserve(f.queue, 2, 8));
+    ck_assert(server_queue_reserve(f.queue, 1, 4));
+    ck_assert(!server_queue_reserve(f.queue, 1, 4));
+    tear_down(&f);
+    set_up(&f, 4000, 10);
+    ck_assert(server_queue_reserve(f.queue, 9, 2 * MOST_TOKENS));
+    ck_assert(!server_queue_reserve(f.queue, 1, 4));
+    tear_down(&f);
+}
+END_TEST
+
+static bool is_gone(struct server_job *job)
+{
+    (void)job;
+    return true;
+}
+
+static bool is_there(struct server_job *job)
+{
+    (void)job;
+    return false;
+}
+
+/* Also one of which some texts are being computed already. */
+START_TEST(jobs_nobody_waits_for_are_dropped)
+{
+    const struct timespec pause = {0, 80000000};
+    struct fixture f;
+    struct noted gone, split, there;
+    set_up(&f, 100, 2);
+    make(&split, &f.model, 5);
+    make(&gone, &f.model, 3);
+    make(&there, &f.model, 1);
+    split.job.gone = is_gone;
+    gone.job.gone = is_gone;
+    there.job.gone = is_there;
+    push(&f, &split);
+    push(&f, &gone);
+    push(&f, &there);
+    ck_assert(server_queue_take(f.queue, &f.batch, 1000)); /* at once: nobody is asked */
+    ck_assert_ptr_eq(f.batch.jobs[1], &split.job);
+    server_queue_finish(f.queue, &f.batch, DISTIL_OK);
+    ck_assert_int_eq(split.done, 0);
+    nanosleep(&pause, NULL);
+    ck_assert(server_queue_take(f.queue, &f.batch, 1000));
+    ck_assert_int_eq(f.batch.count, 1);
+    ck_assert_ptr_eq(f.batch.jobs[0], &there.job);
+    ck_assert_int_eq(waiting_texts(&f), 0);
+    ck_assert(split.done == 1 && split.job.abandoned);
+    ck_assert(gone.done == 1 && gone.job.abandoned);
+    ck_assert_int_eq(gone.job.status, DISTIL_BUSY);
+    server_queue_finish(f.queue, &f.batch, DISTIL_OK);
+    ck_assert(there.done == 1 && !there.job.abandoned);
+    unmake(&split);
+    unmake(&gone);
+    unmake(&there);
     tear_down(&f);
 }
 END_TEST
@@ -261,7 +335,7 @@ START_TEST(closing_gives_up_what_waits)
     push(&f, &waiting);
     ck_assert(server_queue_take(f.queue, &f.batch, 1000));
     server_queue_close(f.queue);
-    ck_assert_int_eq(server_queue_waiting(f.queue), 0);
+    ck_assert_int_eq(waiting_texts(&f), 0);
     ck_assert_int_eq(waiting.done, 1);
     ck_assert_int_eq(waiting.job.status, DISTIL_BUSY);
     ck_assert_int_eq(split.done, 0); /* a part of it is being computed */
@@ -333,13 +407,14 @@ START_TEST(many_threads_lose_nothing)
         jobs[i].crowd = &crowd;
         jobs[i].job.model = i % 3 ? &f.model : &f.other;
         jobs[i].job.count = 3;
+        jobs[i].job.tokens = 15;
         jobs[i].job.texts = jobs[i].texts;
         jobs[i].job.logits = jobs[i].logits;
         jobs[i].job.done = on_counted;
         for (k = 0; k < 3; k++)
             distil_encode(f.model.model, "a b c", 5, NULL, 0, DISTIL_TRUNCATE_NONE,
                           &jobs[i].texts[k], NULL);
-        ck_assert(server_queue_reserve(f.queue, 3));
+        ck_assert(server_queue_reserve(f.queue, 3, 15));
         server_queue_push(f.queue, &jobs[i].job);
     }
     while (atomic_load(&crowd.done) < JOBS)
@@ -348,7 +423,7 @@ START_TEST(many_threads_lose_nothing)
     for (i = 0; i < WORKERS; i++)
         pthread_join(workers[i], NULL);
     ck_assert_int_eq(atomic_load(&crowd.texts), 3 * JOBS);
-    ck_assert_int_eq(server_queue_waiting(f.queue), 0);
+    ck_assert_int_eq(waiting_texts(&f), 0);
     for (i = 0; i < JOBS; i++)
         for (k = 0; k < 3; k++)
             distil_tokens_free(jobs[i].texts[k]);
@@ -370,6 +445,8 @@ int main(void)
     tcase_add_test(tests, capacity_bounds_a_batch);
     tcase_add_test(tests, a_batch_is_of_one_model);
     tcase_add_test(tests, room_is_bounded);
+    tcase_add_test(tests, tokens_are_bounded);
+    tcase_add_test(tests, jobs_nobody_waits_for_are_dropped);
     tcase_add_test(tests, a_failed_batch_fails_its_jobs);
     tcase_add_test(tests, closing_gives_up_what_waits);
     tcase_add_test(tests, many_threads_lose_nothing);
