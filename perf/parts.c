@@ -82,13 +82,23 @@ static void run_gelu(struct parts *parts)
 
 /* m panels of weights of the depth of the second feed-forward product: all of it, in time_packing.
  */
-static void run_pack_f32(struct parts *parts)
+static void pack_floats(struct parts *parts, enum kern_scheme scheme)
 {
     const float *rows[KERN_PANEL];
     for (int i = 0; i < KERN_PANEL; i++)
         rows[i] = parts->x.f32 + i * parts->x.stride;
     for (long i = 0; i < parts->m; i++)
-        parts->table.pack_floats[KERN_F32](parts->panel, rows, parts->model->feed_forward);
+        parts->table.pack_floats[scheme](parts->panel, rows, parts->model->feed_forward);
+}
+
+static void run_pack_f32(struct parts *parts)
+{
+    pack_floats(parts, KERN_F32);
+}
+
+static void run_pack_bf16(struct parts *parts)
+{
+    pack_floats(parts, KERN_BF16);
 }
 
 static void run_pack_s8(struct parts *parts)
@@ -171,6 +181,7 @@ static void time_packing(struct parts *parts)
 {
     double f = (double)parts->model->feed_forward;
     time_part(parts, "pack_f32", run_pack_f32, 8 * KERN_PANEL * f, 0);
+    time_part(parts, "pack_bf16", run_pack_bf16, 6 * KERN_PANEL * f, 0);
     time_part(parts, "pack_s8", run_pack_s8, 2 * KERN_PANEL * f, 0);
     time_part(parts, "quantise_weights", run_quantise_weights, 5 * KERN_PANEL * f, 0);
 }
