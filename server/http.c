@@ -438,7 +438,6 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     struct http_connection *kept = *context;
     int fd;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        atomic_fetch_add_explicit(&thread->server->connections, 1, memory_order_relaxed);
         *context = calloc(1, sizeof(*kept)); /* without it the connection does not linger */
         return;
     }
@@ -543,8 +542,11 @@ void server_http_add(struct server_http *http, int fd, const struct sockaddr *ad
                      socklen_t length)
 {
     unsigned i = http->next++ % (unsigned)http->count;
+    /* counted here, as the thread takes it over some time later */
+    atomic_fetch_add_explicit(&http->server->connections, 1, memory_order_relaxed);
     /* the library closes the socket when it cannot take it */
-    MHD_add_connection(http->threads[i].daemon, fd, address, length);
+    if (MHD_add_connection(http->threads[i].daemon, fd, address, length) != MHD_YES)
+        atomic_fetch_sub_explicit(&http->server->connections, 1, memory_order_relaxed);
 }
 
 void server_http_free(struct server_http *http)

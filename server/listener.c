@@ -106,10 +106,15 @@ void server_listener_linger(struct server_listener *listener, int fd)
 
 /* ---- accepting ---- */
 
-/* Accepts up to count connections; false when there was none left. */
+/* Accepts up to count connections; false when there was none left, or no room for one. */
 static bool accept_some(struct server_listener *listener, int count)
 {
     struct server *server = listener->server;
+    int room = listener->max_connections - atomic_load(&server->connections);
+    if (room <= 0)
+        return false;
+    if (count > room)
+        count = room;
     while (count-- > 0) {
         struct sockaddr_storage address;
         socklen_t length = sizeof(address);

@@ -35,21 +35,24 @@ static int wait_signal(const sigset_t *signals, long milliseconds)
     return found < 0 ? 0 : found;
 }
 
-/* Waits until accepted requests are answered, for as long as the options allow; DISTIL_BUSY at
- * another signal. */
-static distil_status drain(struct server *server, const sigset_t *signals, distil_error *error)
+/* Waits until accepted requests are answered, for as long as the options allow. DISTIL_BUSY when
+ * some were not by then, or at another signal, which sets *interrupted. */
+static distil_status drain(struct server *server, const sigset_t *signals, bool *interrupted,
+                           distil_error *error)
 {
     const struct server_options *options = &server->options;
     int64_t deadline = server_now() + (int64_t)options->drain_timeout_seconds * 1000000000;
     server_drain(server);
     while (!server_drained(server)) {
-        if (server_now() > deadline) {
+        int left = server_in_flight(server);
+        if (left > 0 && server_now() > deadline) {
             server_log_printf(&options->log, SERVER_LOG_WARN,
-                              "%d requests were not finished within %d s", server_in_flight(server),
+                              "%d requests were left unanswered after draining for %d s", left,
                               options->drain_timeout_seconds);
-            break;
+            return distil_fail(error, DISTIL_BUSY, "%d requests were left unanswered", left);
         }
-        if (wait_signal(signals, 5))
+        *interrupted = wait_signal(signals, 5) != 0;
+        if (*interrupted)
             return distil_fail(error, DISTIL_BUSY,
                                "ended by a second signal with %d requests unanswered",
                                server_in_flight(server));
@@ -57,7 +60,8 @@ static distil_status drain(struct server *server, const sigset_t *signals, disti
     return DISTIL_OK;
 }
 
-static distil_status serve(struct server *server, const sigset_t *signals, distil_error *error)
+static distil_status serve(struct server *server, const sigset_t *signals, bool *interrupted,
+                           distil_error *error)
 {
     int number = 0;
     distil_status status = server_load(server, error);
@@ -68,13 +72,14 @@ static distil_status serve(struct server *server, const sigset_t *signals, disti
         number = wait_signal(signals, 3600000);
     server_log_printf(&server->options.log, SERVER_LOG_INFO, "%s: draining, %d requests in flight",
                       number == SIGINT ? "SIGINT" : "SIGTERM", server_in_flight(server));
-    return drain(server, signals, error);
+    return drain(server, signals, interrupted, error);
 }
 
 distil_status server_run(const struct server_options *options, distil_error *error)
 {
     struct server *server;
     sigset_t signals, before;
+    bool interrupted = false;
     distil_status status;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -84,8 +89,8 @@ distil_status server_run(const struct server_options *options, distil_error *err
     signal(SIGPIPE, SIG_IGN);
     status = server_start(options, &server, error);
     if (!status) {
-        status = serve(server, &signals, error);
-        if (status == DISTIL_BUSY)
+        status = serve(server, &signals, &interrupted, error);
+        if (interrupted)
             return status;
         server_free(server);
     }

@@ -48,8 +48,9 @@ struct server;
 struct server_options server_options_default(void);
 
 /* Serves until SIGTERM or SIGINT, then answers what was accepted and returns DISTIL_OK. Writes the
- * line `distild listening on http://HOST:PORT ...` once requests are answered. A second signal
- * gives up the wait: DISTIL_BUSY, with threads still computing, so that the caller should end by
+ * line `distild listening on http://HOST:PORT ...` once requests are answered. DISTIL_BUSY when
+ * requests were left unanswered at the end of the drain timeout, or at a second signal; at that
+ * threads may still be computing, so that the caller should end by
  * _exit. DISTIL_INVALID names a bad option; DISTIL_SYSTEM an address that cannot be listened on;
  * the errors of distil_model_open. To be called before other threads start, as it blocks the
  * signals it waits for. */

@@ -1,5 +1,6 @@
 /* test_load.c: many clients at once, full queues, start, drain and end. */
 #include <check.h>
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -302,6 +303,37 @@ START_TEST(connections_over_the_limit_wait)
 }
 END_TEST
 
+static int count_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    int count = 0;
+    ck_assert_ptr_nonnull(directory);
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+START_TEST(a_burst_does_not_pass_the_limit)
+{
+    struct fixture f;
+    struct client clients[30];
+    int i, before;
+    prepare(&f, "fake");
+    f.options.max_connections = 10;
+    begin(&f);
+    load(&f);
+    before = count_descriptors();
+    for (i = 0; i < 30; i++)
+        ck_assert(client_open(&clients[i], f.port));
+    pause_ms(100);
+    ck_assert_int_eq(count_descriptors() - before, 30 + 10);
+    for (i = 0; i < 30; i++)
+        client_close(&clients[i]);
+    stop(&f);
+}
+END_TEST
+
 /* ---- lifecycle ---- */
 
 START_TEST(loading_is_503)
@@ -452,6 +484,53 @@ START_TEST(run_ends_at_sigterm)
 }
 END_TEST
 
+/* Finds the port in the log, leaves a request that takes longer than the drain, and ends. */
+static void *ask_and_end(void *argument)
+{
+    const int *log = argument;
+    struct client client;
+    char line[1000] = "";
+    const char *colon;
+    if (read(*log, line, sizeof(line) - 1) <= 0 || !(colon = strstr(line, "127.0.0.1:")))
+        return NULL;
+    if (client_open(&client, atoi(colon + 10)))
+        client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                  "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    pause_ms(100);
+    kill(getpid(), SIGTERM);
+    pause_ms(1500);
+    client_close(&client);
+    return NULL;
+}
+
+START_TEST(requests_left_at_the_end_are_reported)
+{
+    struct fixture f;
+    pthread_t thread;
+    sigset_t signals;
+    distil_error error;
+    char log[4000] = "";
+    int ends[2];
+    prepare(&f, "fake:slow=1000");
+    f.options.drain_timeout_seconds = 0;
+    f.options.log.level = SERVER_LOG_WARN;
+    ck_assert_int_eq(pipe(ends), 0);
+    close(f.options.log.fd);
+    f.options.log.fd = ends[1];
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    ck_assert_int_eq(pthread_create(&thread, NULL, ask_and_end, &ends[0]), 0);
+    ck_assert_int_eq(server_run(&f.options, &error), DISTIL_BUSY);
+    ck_assert_str_eq(error.message, "1 requests were left unanswered");
+    pthread_join(thread, NULL);
+    ck_assert_int_gt(read(ends[0], log, sizeof(log) - 1), 0);
+    ck_assert_msg(strstr(log, "warn 1 requests were left unanswered") != NULL, "%s", log);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
     const TTest *const tests[] = {
@@ -464,11 +543,13 @@ static Suite *make_suite(void)
         abandoned_texts_are_not_computed,
         a_queue_full_of_tokens_is_503,
         connections_over_the_limit_wait,
+        a_burst_does_not_pass_the_limit,
         loading_is_503,
         draining_answers_what_was_accepted,
         ending_answers_what_still_waits,
         bad_starts_say_why,
         run_ends_at_sigterm,
+        requests_left_at_the_end_are_reported,
     };
     Suite *suite = suite_create("load");
     TCase *cases = tcase_create("load");
