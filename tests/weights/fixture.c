@@ -94,6 +94,17 @@ void fixture_remove(char *directory)
     free(directory);
 }
 
+int fixture_count(const char *directory)
+{
+    int count = 0;
+    DIR *listing = opendir(directory);
+    ck_assert_ptr_nonnull(listing);
+    while (readdir(listing))
+        count++;
+    closedir(listing);
+    return count - 2;
+}
+
 const char *fixture_path(const char *directory, const char *name)
 {
     static char buffers[4][4096];

@@ -29,6 +29,8 @@ struct fixture_checkpoint {
  */
 char *fixture_directory(void);
 void fixture_remove(char *directory);
+/* How many files are in it. */
+int fixture_count(const char *directory);
 /* directory/name in a buffer that the fourth later call overwrites. */
 const char *fixture_path(const char *directory, const char *name);
 
