@@ -12,6 +12,9 @@ struct checker {
     size_t length, at, values;
     int depth;
     struct server_problem *problem;
+    size_t keys;   /* met so far */
+    size_t wanted; /* the key whose place is looked for */
+    size_t place;  /* of that key */
 };
 
 static bool fail(struct checker *c, const char *what)
@@ -187,6 +190,8 @@ static bool check_member(struct checker *c)
     skip_space(c);
     if (peek(c) != '"')
         return unexpected(c, "a key in quotes");
+    if (c->keys++ == c->wanted)
+        c->place = c->at;
     if (!check_string(c))
         return false;
     skip_space(c);
@@ -257,7 +262,7 @@ static bool check_value(struct checker *c)
 
 bool server_json_check(const char *data, size_t length, struct server_problem *problem)
 {
-    struct checker c = {(const unsigned char *)data, length, 0, 0, 0, problem};
+    struct checker c = {.data = (const unsigned char *)data, .length = length, .problem = problem};
     if (length >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0)
         return fail(&c, "a byte-order mark, which JSON has none of");
     skip_space(&c);
@@ -271,4 +276,15 @@ bool server_json_check(const char *data, size_t length, struct server_problem *p
     if (c.at != length)
         return unexpected(&c, "the end of the text");
     return true;
+}
+
+size_t server_json_key_place(const char *data, size_t length, size_t number)
+{
+    struct server_problem ignored;
+    struct checker c = {.data = (const unsigned char *)data,
+                        .length = length,
+                        .problem = &ignored,
+                        .wanted = number};
+    check_value(&c);
+    return c.place;
 }

@@ -22,8 +22,9 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A key that an object has twice; NULL where there is none. Sets *failed when memory runs out. */
-static const char *repeated_key(const cJSON *object, bool *failed)
+/* The member of an object whose key another one before it has too; NULL where there is none. Sets
+ * *failed when memory runs out. */
+static const cJSON *repeated_member(const cJSON *object, bool *failed)
 {
     const char *few[FEW_KEYS], **names = few, *found = NULL;
     const cJSON *child;
@@ -40,29 +41,56 @@ static const char *repeated_key(const cJSON *object, bool *failed)
     for (i = 1; i < count && !found; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
             found = names[i];
+    for (child = object->child, i = 0; found && child; child = child->next)
+        if (strcmp(child->string, found) == 0 && i++ == 1)
+            break;
     if (names != few)
         free(names);
+    return found ? child : NULL;
+}
+
+/* Looks through all objects for a member with a repeated key; the depth is bounded by the check
+ * before. */
+static const cJSON *find_repeated(const cJSON *value, bool *failed)
+{
+    const cJSON *found = cJSON_IsObject(value) ? repeated_member(value, failed) : NULL;
+    const cJSON *child;
+    for (child = value->child; child && !found && !*failed; child = child->next)
+        if (child->child)
+            found = find_repeated(child, failed);
     return found;
 }
 
-/* Looks through all objects; the depth is bounded by the check before. */
-static bool keys_are_single(const cJSON *value, struct server_problem *problem)
+/* Counts the keys that stand before a member in the text; true once it is met. */
+static bool count_keys(const cJSON *value, const cJSON *member, size_t *count)
+{
+    const cJSON *child;
+    for (child = value->child; child; child = child->next) {
+        if (child == member)
+            return true;
+        if (child->string)
+            ++*count;
+        if (count_keys(child, member, count))
+            return true;
+    }
+    return false;
+}
+
+static bool keys_are_single(const cJSON *root, const char *data, size_t length,
+                            struct server_problem *problem)
 {
     bool failed = false;
-    const char *key = cJSON_IsObject(value) ? repeated_key(value, &failed) : NULL;
-    const cJSON *child;
+    const cJSON *member = find_repeated(root, &failed);
+    size_t number = 0;
     if (failed) {
         server_problem_set(problem, NULL, "out of memory");
-        return false;
+    } else if (member) {
+        count_keys(root, member, &number);
+        server_problem_set(problem, NULL,
+                           "invalid JSON at byte %zu: the key \"%.60s\" appears twice",
+                           server_json_key_place(data, length, number), member->string);
     }
-    if (key) {
-        server_problem_set(problem, NULL, "invalid JSON: the key \"%.60s\" appears twice", key);
-        return false;
-    }
-    for (child = value->child; child; child = child->next)
-        if (child->child && !keys_are_single(child, problem))
-            return false;
-    return true;
+    return !failed && !member;
 }
 
 cJSON *server_json_parse(const char *data, size_t length, struct server_problem *problem)
@@ -75,7 +103,7 @@ cJSON *server_json_parse(const char *data, size_t length, struct server_problem 
         server_problem_set(problem, NULL, "out of memory while parsing JSON");
         return NULL;
     }
-    if (!keys_are_single(root, problem)) {
+    if (!keys_are_single(root, data, length, problem)) {
         cJSON_Delete(root);
         return NULL;
     }

@@ -32,6 +32,9 @@ void server_problem_set(struct server_problem *problem, const char *field, const
  * over 300 characters, and depths and counts over the limits above. */
 bool server_json_check(const char *data, size_t length, struct server_problem *problem);
 
+/* The byte at which a key of a checked JSON text stands, counted from 0 in the order of the text. */
+size_t server_json_key_place(const char *data, size_t length, size_t number);
+
 /* Checks, parses, and refuses objects with the same key twice. NULL with *problem set; else to be
  * freed by cJSON_Delete. */
 cJSON *server_json_parse(const char *data, size_t length, struct server_problem *problem);

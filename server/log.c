@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/json_writer.h"
+#include "server/utf8.h"
 
 enum { MAX_LINE = 4096 };
 
@@ -72,12 +73,24 @@ static void write_json(const struct server_log *log, const char *level, const ch
     free(line);
 }
 
-/* Text from outside must not start a line of its own or send codes to a terminal. */
-static void append_clean(char *line, size_t *length, const char *text)
+/* Text from outside must not start a line of its own or send codes to a terminal: malformed UTF-8,
+ * control characters and, in the value of a field, white space are written as \xHH. */
+static void append_clean(char *line, size_t *length, const char *text, bool is_value)
 {
-    for (; *text && *length < MAX_LINE - 2; text++) {
-        unsigned char byte = (unsigned char)*text;
-        line[(*length)++] = (char)(byte < 0x20 || byte == 0x7F ? '?' : byte);
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t left = strlen(text);
+    while (left > 0 && *length < MAX_LINE - 8) {
+        size_t sequence = server_utf8_sequence(bytes, left);
+        bool control = *bytes < 0x20 || *bytes == 0x7F || (*bytes == 0xC2 && bytes[1] < 0xA0);
+        if (sequence == 0 || control || (is_value && *bytes == ' ')) {
+            sequence = 1;
+            *length += (size_t)snprintf(line + *length, 5, "\\x%02X", *bytes);
+        } else {
+            memcpy(line + *length, bytes, sequence);
+            *length += sequence;
+        }
+        bytes += sequence;
+        left -= sequence;
     }
 }
 
@@ -87,20 +100,21 @@ static void write_text(const struct server_log *log, const char *level, const ch
     char line[MAX_LINE], number[64] = "";
     size_t length = 0;
     int i;
-    append_clean(line, &length, time);
-    append_clean(line, &length, " ");
-    append_clean(line, &length, level);
-    append_clean(line, &length, " ");
-    append_clean(line, &length, message);
+    append_clean(line, &length, time, false);
+    append_clean(line, &length, " ", false);
+    append_clean(line, &length, level, false);
+    append_clean(line, &length, " ", false);
+    append_clean(line, &length, message, false);
     for (i = 0; i < count; i++) {
-        append_clean(line, &length, " ");
-        append_clean(line, &length, fields[i].name);
-        append_clean(line, &length, "=");
+        append_clean(line, &length, " ", false);
+        append_clean(line, &length, fields[i].name, false);
+        append_clean(line, &length, "=", false);
         if (fields[i].kind == SERVER_LOG_INTEGER)
             snprintf(number, sizeof(number), "%lld", (long long)fields[i].integer);
         else if (fields[i].kind == SERVER_LOG_REAL)
             snprintf(number, sizeof(number), "%.3f", fields[i].real);
-        append_clean(line, &length, fields[i].kind == SERVER_LOG_TEXT ? fields[i].text : number);
+        append_clean(line, &length, fields[i].kind == SERVER_LOG_TEXT ? fields[i].text : number,
+                     true);
     }
     line[length++] = '\n';
     write_line(log, line, length);

@@ -94,8 +94,10 @@ START_TEST(bad_texts_say_where)
         {"\"\xC0\xAF\"", "malformed UTF-8"},
         {"\"\xED\xA0\x80\"", "malformed UTF-8"},
         {"\"\xF5\x80\x80\x80\"", "malformed UTF-8"},
-        {"{\"a\":1,\"b\":2,\"a\":3}", "the key \"a\" appears twice"},
-        {"[{\"x\":{\"k\":1,\"\\u006b\":2}}]", "the key \"k\" appears twice"},
+        {"{\"a\":1,\"b\":2,\"a\":3}", "at byte 13: the key \"a\" appears twice"},
+        {"[{\"p\":[{\"q\":{}}],\"r\":0},{\"a\":{\"b\":[]},\"c\":1,\"a\":0}]",
+         "at byte 44: the key \"a\" appears twice"},
+        {"[{\"x\":{\"k\":1,\"\\u006b\":2}}]", "at byte 13: the key \"k\" appears twice"},
     };
     size_t i;
     for (i = 0; i < sizeof(cases) / sizeof(*cases); i++)

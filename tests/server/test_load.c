@@ -334,6 +334,32 @@ START_TEST(a_burst_does_not_pass_the_limit)
 }
 END_TEST
 
+START_TEST(the_log_is_clean)
+{
+    struct fixture f;
+    struct reply reply;
+    char log[4000] = "";
+    const char *c;
+    int ends[2];
+    prepare(&f, "fake");
+    close(f.options.log.fd);
+    ck_assert_int_eq(pipe(ends), 0);
+    f.options.log.fd = ends[1];
+    begin(&f);
+    load(&f);
+    request(f.port, "GET", "/a%0A%1b[1m%FF%C2%9B%C3%A9%20status=1", NULL, &reply);
+    ck_assert_int_eq(reply.status, 404);
+    stop(&f);
+    ck_assert_int_gt(read(ends[0], log, sizeof(log) - 1), 0);
+    close(ends[0]);
+    ck_assert_msg(
+        strstr(log, "path=/a\\x0A\\x1B[1m\\xFF\\xC2\\x9B\xC3\xA9\\x20status=1 status=404") != NULL,
+        "%s", log);
+    for (c = log; *c; c++)
+        ck_assert(*c == '\n' || (unsigned char)*c >= 0x20);
+}
+END_TEST
+
 /* ---- lifecycle ---- */
 
 START_TEST(loading_is_503)
@@ -544,6 +570,7 @@ static Suite *make_suite(void)
         a_queue_full_of_tokens_is_503,
         connections_over_the_limit_wait,
         a_burst_does_not_pass_the_limit,
+        the_log_is_clean,
         loading_is_503,
         draining_answers_what_was_accepted,
         ending_answers_what_still_waits,
