@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
 
 #include "server/internal.h"
 
@@ -75,15 +77,32 @@ static distil_status serve(struct server *server, const sigset_t *signals, bool 
     return drain(server, signals, interrupted, error);
 }
 
+/* For a thread that is none of ours and blocks nothing, as OpenBLAS starts one before main: while
+ * the main thread is not waiting, the kernel may hand it a signal, whose default is to end the
+ * process. It blocks the signal from here on and leaves it to the main thread. */
+static void pass_on(int number, siginfo_t *info, void *context)
+{
+    int kept = errno;
+    (void)info;
+    sigaddset(&((ucontext_t *)context)->uc_sigmask, number);
+    kill(getpid(), number);
+    errno = kept;
+}
+
 distil_status server_run(const struct server_options *options, distil_error *error)
 {
     struct server *server;
+    struct sigaction passing = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction term_before, int_before;
     sigset_t signals, before;
     bool interrupted = false;
     distil_status status;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    passing.sa_mask = signals;
+    sigaction(SIGTERM, &passing, &term_before);
+    sigaction(SIGINT, &passing, &int_before);
     /* blocked in every thread that starts from here on, and taken by sigtimedwait alone */
     pthread_sigmask(SIG_BLOCK, &signals, &before);
     signal(SIGPIPE, SIG_IGN);
@@ -97,5 +116,7 @@ distil_status server_run(const struct server_options *options, distil_error *err
     if (!status)
         server_log_printf(&options->log, SERVER_LOG_INFO, "drained, ended");
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sigaction(SIGTERM, &term_before, NULL);
+    sigaction(SIGINT, &int_before, NULL);
     return status;
 }
