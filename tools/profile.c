@@ -239,7 +239,7 @@ static distil_status profile_shape(const struct settings *settings, distil_sessi
     distil_status status = tool_shape_parse(&shape, settings->shape, strlen(settings->shape),
                                             distil_model_info(model)->window, error);
     if (!status) {
-        texts = calloc((size_t)shape.texts, sizeof *texts);
+        texts = calloc((size_t)shape.texts, sizeof(distil_tokens *));
         status = texts ? tool_shape_texts(&shape, model, texts, error)
                        : distil_fail(error, DISTIL_NO_MEMORY, "no memory for a shape's texts");
     }

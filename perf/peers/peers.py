@@ -128,7 +128,7 @@ def arguments():
     comma = lambda text: text.split(",")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
     parser.add_argument("--classes", type=comma, default=list(CLASSES))
-    parser.add_argument("--ours", type=comma, default=["fp32", "int8"], help="precisions that distild is timed in")
+    parser.add_argument("--ours", type=comma, default=list(CLASSES), help="precisions that distild is timed in")
     parser.add_argument("--cells", type=comma, default=NAMES)
     parser.add_argument("--cpu")
     parser.add_argument("--rounds", type=int, default=3)
