@@ -277,7 +277,7 @@ class Terminal(Temporary):
             pass
 
     def test_progress_and_results_apart(self):
-        count = 300 if SANITIZED else 6000
+        count = 3000 if SANITIZED else 24000  # well over the fifth of a second before progress is shown
         texts = self.write("texts", "the film was good and the plot is dull\n" * count)
         options = ("--cpu", "scalar", "--json", "--file", texts, *EXACT)
         shown, out = self.on_terminal(["predict", *options])
