@@ -201,7 +201,7 @@ class Serve(unittest.TestCase):
             process = subprocess.Popen([str(PROGRAM), "serve", "--port", "0", "--model", str(MODEL)],
                                        stderr=subprocess.PIPE, env=environment(), text=True)
             status = pathlib.Path(f"/proc/{process.pid}/status")
-            missed = time.monotonic() + 1  # the moment may pass between two looks: then it is an ordinary stop
+            missed = time.monotonic() + 3  # the moment may pass between two looks: then it is an ordinary stop
             while process.poll() is None and time.monotonic() < missed:
                 blocked = re.search(r"SigBlk:\s*(\w+)", status.read_text())
                 if blocked and int(blocked.group(1), 16) == wanted:
