@@ -56,7 +56,7 @@ room=$CLEAN_ROOM_INSIDE
 
 inside() {
     local proxies=() name
-    for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+    for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_CERT PIP_INDEX_URL; do
         [[ -n ${!name:-} ]] && proxies+=("$name=${!name}")
     done
     chroot "$room" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "${proxies[@]}" "$@"
@@ -85,6 +85,7 @@ cp /etc/resolv.conf "$room/etc/resolv.conf"
 if [[ -e /etc/ssl/certs/ca-certificates.crt ]]; then
     mkdir -p "$room/etc/ssl/certs"
     cp -L /etc/ssl/certs/ca-certificates.crt "$room/etc/ssl/certs/"
+    export PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 fi
 mount -t proc proc "$room/proc"
 mount --rbind /dev "$room/dev"
