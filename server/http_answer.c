@@ -1,0 +1,95 @@
+/* http_answer.c: the answer to a request, and what is logged of it. */
+#include <stdio.h>
+
+#include "server/http_exchange.h"
+#include "server/internal.h"
+
+static void make_id(struct server_exchange *exchange)
+{
+    struct server *server = exchange->server;
+    unsigned long long number =
+        atomic_fetch_add_explicit(&server->requests, 1, memory_order_relaxed);
+    if (!exchange->id[0])
+        snprintf(exchange->id, sizeof(exchange->id), "%08llx-%llx",
+                 (unsigned long long)server->id_seed & 0xFFFFFFFFU, number);
+}
+
+static void add_headers(struct http_exchange *http, struct MHD_Response *response)
+{
+    struct server_exchange *exchange = &http->exchange;
+    char number[16];
+    MHD_add_response_header(response, "Content-Type", "application/json");
+    if (exchange->id[0])
+        MHD_add_response_header(response, "X-Request-Id", exchange->id);
+    if (exchange->status == 405)
+        MHD_add_response_header(response, "Allow", exchange->allow);
+    if (exchange->retry_after) {
+        snprintf(number, sizeof(number), "%d", exchange->retry_after);
+        MHD_add_response_header(response, "Retry-After", number);
+    }
+    if (http->close || server_get_state(exchange->server) == SERVER_DRAINING)
+        MHD_add_response_header(response, "Connection", "close");
+}
+
+enum MHD_Result http_respond(struct http_exchange *http)
+{
+    struct server_exchange *exchange = &http->exchange;
+    enum MHD_ResponseMemoryMode mode = MHD_RESPMEM_MUST_FREE;
+    struct MHD_Response *response;
+    enum MHD_Result result;
+    if (exchange->answer_is_static)
+        mode = MHD_RESPMEM_PERSISTENT;
+    else
+        make_id(exchange);
+    response = MHD_create_response_from_buffer(exchange->answer_length, exchange->answer, mode);
+    if (!response)
+        return MHD_NO;
+    exchange->answer = NULL; /* it is the response's now */
+    add_headers(http, response);
+    result = MHD_queue_response(http->connection, exchange->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+enum MHD_Result http_respond_early(struct http_exchange *http)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(http->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_connection *kept = info ? info->socket_context : NULL;
+    if (kept)
+        kept->linger = true;
+    return http_respond(http);
+}
+
+void http_log_exchange(const struct http_exchange *http)
+{
+    const struct server_exchange *exchange = &http->exchange;
+    const struct server_job *job = &exchange->job;
+    double total = (double)(server_now() - exchange->began) / 1e6;
+    bool computed = http->suspended;
+    struct server_log_field fields[] = {
+        {.name = "id", .kind = SERVER_LOG_TEXT, .text = exchange->id[0] ? exchange->id : "-"},
+        {.name = "method", .kind = SERVER_LOG_TEXT, .text = exchange->method},
+        {.name = "path", .kind = SERVER_LOG_TEXT, .text = exchange->path},
+        {.name = "status", .kind = SERVER_LOG_INTEGER, .integer = exchange->status},
+        {.name = "bytes_in",
+         .kind = SERVER_LOG_INTEGER,
+         .integer = (int64_t)(exchange->body_length + http->discarded)},
+        {.name = "bytes_out",
+         .kind = SERVER_LOG_INTEGER,
+         .integer = (int64_t)exchange->answer_length},
+        {.name = "total_ms", .kind = SERVER_LOG_REAL, .real = total},
+        {.name = "texts", .kind = SERVER_LOG_INTEGER, .integer = job->count},
+        {.name = "tokens", .kind = SERVER_LOG_INTEGER, .integer = job->tokens},
+        {.name = "batch_texts", .kind = SERVER_LOG_INTEGER, .integer = job->batch_texts},
+        {.name = "queue_ms",
+         .kind = SERVER_LOG_REAL,
+         .real = (double)(job->taken - job->queued) / 1e6},
+        {.name = "inference_ms",
+         .kind = SERVER_LOG_REAL,
+         .real = (double)(job->ended - job->taken) / 1e6},
+    };
+    int count = (int)(sizeof(fields) / sizeof(*fields));
+    server_log_event(&exchange->server->options.log, SERVER_LOG_DEBUG, "request", fields,
+                     computed ? count : count - 5);
+}

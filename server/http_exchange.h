@@ -1,0 +1,53 @@
+/* http_exchange.h: an exchange and its connection as the parts of the HTTP front end share them:
+ * http.c (callbacks and threads), http_request.c (headers and body), http_answer.c. */
+#ifndef SERVER_HTTP_EXCHANGE_H
+#define SERVER_HTTP_EXCHANGE_H
+
+#include <microhttpd.h>
+
+#include "server/exchange.h"
+#include "server/headers.h"
+
+struct http_thread {
+    struct server *server;
+    struct MHD_Daemon *daemon;
+    struct server_token_pool pool;
+};
+
+/* What outlives the requests of a connection. */
+struct http_connection {
+    bool linger; /* it was answered before its body was read */
+};
+
+/* An exchange with what the HTTP library needs of it. */
+struct http_exchange {
+    struct server_exchange exchange; /* first: the two share their address */
+    struct MHD_Connection *connection;
+    int fd; /* of the connection, while the exchange is suspended */
+    size_t discarded;
+    struct server_headers headers;
+    bool close;     /* the connection, after the answer */
+    bool counted;   /* as in flight: the request is complete */
+    bool suspended; /* waits for the workers, or has waited */
+};
+
+static inline struct http_exchange *http_of(struct server_exchange *exchange)
+{
+    return (struct http_exchange *)(void *)exchange;
+}
+
+/* Begins an exchange: reads the headers and answers what they alone decide, such as 404. target is
+ * the request's, in either form. NULL when memory runs out. */
+struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connection *connection,
+                                 const char *target, const char *method, const char *version);
+/* Takes a piece of the body; false when the connection is to be cut. */
+bool http_take_body(struct http_exchange *http, const char *data, size_t size);
+
+/* Sends the answer that the exchange holds. */
+enum MHD_Result http_respond(struct http_exchange *http);
+/* The same before the body has been read. The library then closes the connection. */
+enum MHD_Result http_respond_early(struct http_exchange *http);
+/* Writes a line about an answered request. */
+void http_log_exchange(const struct http_exchange *http);
+
+#endif

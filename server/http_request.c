@@ -1,0 +1,172 @@
+/* http_request.c: what a request says: its target, its headers, its body. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/http_exchange.h"
+#include "server/internal.h"
+#include "server/router.h"
+
+enum {
+    /* A body in chunks that grew over the limit is read off so that 413 can be answered, but not
+       for ever. */
+    DISCARD_FACTOR = 8,
+    FIRST_BODY_CAPACITY = 4096
+};
+
+/* ---- headers ---- */
+
+/* A client's request id is taken over when it is short and printable. */
+static void take_id(struct server_exchange *exchange, const char *value)
+{
+    size_t length = strlen(value), i;
+    if (length == 0 || length >= SERVER_ID_SIZE)
+        return;
+    for (i = 0; i < length; i++)
+        if (value[i] < 0x21 || value[i] > 0x7E)
+            return;
+    memcpy(exchange->id, value, length + 1);
+}
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 size_t name_length, const char *value, size_t value_length)
+{
+    struct server_headers *headers = cls;
+    (void)kind;
+    /* the library lets a field be continued on a second line by moving its name elsewhere and
+       appending to it, so that the value no longer follows: "Content-Len: 5" and " gth" would be a
+       Content-Length */
+    if (value && (uintptr_t)value <= (uintptr_t)name + name_length)
+        headers->folded = true;
+    server_headers_take(headers, name, name_length, value, value_length);
+    return MHD_YES;
+}
+
+/* Whether a media type is JSON's, with or without parameters. */
+static bool is_json(const char *type)
+{
+    static const char json[] = "application/json";
+    size_t length = sizeof(json) - 1;
+    if (strncasecmp(type, json, length) != 0)
+        return false;
+    return type[length] == '\0' || type[length] == ';' || type[length] == ' ';
+}
+
+static void check_headers(struct http_exchange *http, bool needs_host)
+{
+    struct server_exchange *exchange = &http->exchange;
+    const struct server_options *options = &exchange->server->options;
+    const struct server_headers *headers = &http->headers;
+    bool ready = server_get_state(exchange->server) != SERVER_LOADING;
+    const char *problem = server_headers_problem(headers, needs_host);
+    if (problem) {
+        http->close = true;
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL, "%s", problem);
+        return;
+    }
+    /* what came as its body, if anything did, would be read as the next request */
+    if (strcmp(exchange->method, "POST") == 0 && !server_headers_frame_body(headers))
+        http->close = true;
+    if (headers->content_length > options->max_body) {
+        http->close = true;
+        server_fail(exchange, 413, SERVER_ERROR_VALIDATION, NULL,
+                    "the body has %llu bytes, at most %zu are accepted",
+                    (unsigned long long)headers->content_length, options->max_body);
+        return;
+    }
+    exchange->route = server_route_find(exchange->method, exchange->path, &exchange->allow);
+    if (!exchange->route && exchange->allow)
+        server_fail(exchange, 405, SERVER_ERROR_METHOD, NULL, "%s does not take %s, but %s",
+                    exchange->path, exchange->method, exchange->allow);
+    else if (!exchange->route)
+        server_fail(exchange, 404, SERVER_ERROR_NOT_FOUND, NULL, "there is nothing at %s",
+                    exchange->path);
+    else if (exchange->route->json_body && headers->content_type && !is_json(headers->content_type))
+        server_fail(exchange, 415, SERVER_ERROR_MEDIA_TYPE, NULL,
+                    "the body must be application/json, not %s", headers->content_type);
+    else if (headers->content_encoding && strcasecmp(headers->content_encoding, "identity") != 0)
+        server_fail(exchange, 415, SERVER_ERROR_MEDIA_TYPE, NULL,
+                    "the content encoding %s is not supported", headers->content_encoding);
+    else if (exchange->route->needs_model && !ready) {
+        exchange->retry_after = 1;
+        server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL, "the model is being loaded");
+    }
+}
+
+/* The path of a request's target, which in its absolute form begins with scheme and host. */
+static const char *path_of(const char *target)
+{
+    const char *authority = strncasecmp(target, "http://", 7) == 0    ? target + 7
+                            : strncasecmp(target, "https://", 8) == 0 ? target + 8
+                                                                      : NULL;
+    const char *path = authority ? strchr(authority, '/') : target;
+    return path ? path : "/";
+}
+
+struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connection *connection,
+                                 const char *target, const char *method, const char *version)
+{
+    struct http_exchange *http = calloc(1, sizeof(*http));
+    if (!http)
+        return NULL;
+    http->connection = connection;
+    http->exchange.server = thread->server;
+    http->exchange.pool = &thread->pool;
+    http->exchange.method = method;
+    http->exchange.path = path_of(target);
+    http->exchange.began = server_now();
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
+    if (http->headers.request_id)
+        take_id(&http->exchange, http->headers.request_id);
+    check_headers(http, strcmp(version, "HTTP/1.0") != 0);
+    return http;
+}
+
+/* ---- the body ---- */
+
+static bool grow_body(struct server_exchange *exchange, size_t wanted)
+{
+    size_t capacity = exchange->body_capacity ? exchange->body_capacity : FIRST_BODY_CAPACITY;
+    char *body;
+    while (capacity < wanted)
+        capacity *= 2;
+    body = realloc(exchange->body, capacity);
+    if (!body)
+        return false;
+    exchange->body = body;
+    exchange->body_capacity = capacity;
+    return true;
+}
+
+static void drop_body(struct server_exchange *exchange)
+{
+    free(exchange->body);
+    exchange->body = NULL;
+    exchange->body_length = exchange->body_capacity = 0;
+}
+
+bool http_take_body(struct http_exchange *http, const char *data, size_t size)
+{
+    struct server_exchange *exchange = &http->exchange;
+    size_t limit = exchange->server->options.max_body;
+    if (exchange->status) {
+        http->discarded += size;
+        return http->discarded / DISCARD_FACTOR <= limit;
+    }
+    if (size > limit - exchange->body_length) {
+        http->close = true;
+        drop_body(exchange);
+        server_fail(exchange, 413, SERVER_ERROR_VALIDATION, NULL,
+                    "the body has over %zu bytes, the most that are accepted", limit);
+        return true;
+    }
+    if (exchange->body_length + size > exchange->body_capacity &&
+        !grow_body(exchange, exchange->body_length + size)) {
+        drop_body(exchange);
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
+        return true;
+    }
+    memcpy(exchange->body + exchange->body_length, data, size);
+    exchange->body_length += size;
+    return true;
+}
