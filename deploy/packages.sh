@@ -9,7 +9,7 @@ set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkg-config libopenblas-dev libmicrohttpd-dev libcjson-dev libutf8proc-dev nettle-dev)
 test=(check g++ python3 curl)
-ci=(clang clang-format clang-tidy python3-venv valgrind)
+ci=(clang clang-format clang-tidy python3-venv valgrind prometheus)
 serve=(curl)
 
 wanted=()

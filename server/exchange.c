@@ -18,6 +18,7 @@ static void discard_answer(struct server_exchange *exchange)
     exchange->answer = NULL;
     exchange->answer_length = 0;
     exchange->answer_is_static = false;
+    exchange->answer_type = NULL;
 }
 
 static void set_static(struct server_exchange *exchange, unsigned status, const char *json)
@@ -53,6 +54,21 @@ void server_answer(struct server_exchange *exchange, unsigned status, struct ser
     exchange->answer_length = length;
 }
 
+void server_answer_text(struct server_exchange *exchange, const char *type, char *text,
+                        size_t length)
+{
+    struct server_json none = {.failed = true};
+    if (!text) {
+        server_answer(exchange, 200, &none);
+        return;
+    }
+    discard_answer(exchange);
+    exchange->status = 200;
+    exchange->answer = text;
+    exchange->answer_length = length;
+    exchange->answer_type = type;
+}
+
 void server_fail(struct server_exchange *exchange, unsigned status, const char *type,
                  const char *field, const char *format, ...)
 {
@@ -75,6 +91,7 @@ void server_fail_overloaded(struct server_exchange *exchange)
 {
     struct server *server = exchange->server;
     int tokens, texts = server_queue_waiting(server->queue, &tokens);
+    server_count(exchange->meter, SERVER_COUNT_SHED_QUEUE, 1);
     exchange->retry_after = 1 + (int)((uint64_t)server_now() / 1000 % 3);
     server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
                 "the queue is full: %d texts of %d tokens wait, at most %d of %d may", texts,
@@ -87,9 +104,11 @@ bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
     if (status == DISTIL_OK)
         return true;
     if (exchange->job.abandoned) {
+        server_count(exchange->meter, SERVER_COUNT_ABANDONED, 1);
         server_fail(exchange, 499, SERVER_ERROR_CANCELLED, NULL,
                     "the client closed its side of the connection before the request was computed");
     } else if (status == DISTIL_BUSY) {
+        server_count(exchange->meter, SERVER_COUNT_SHED_STOPPING, 1);
         exchange->retry_after = 1;
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
                     "the server stopped before the request was computed");
@@ -119,20 +138,35 @@ bool server_work_create(struct server_exchange *exchange, const struct server_mo
     return true;
 }
 
+/* Unicode characters of a text: bytes that continue none. */
+static int64_t count_characters(const char *text)
+{
+    int64_t count = 0;
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    return count;
+}
+
 distil_status server_work_encode(struct server_exchange *exchange, int i, const char *text,
                                  const char *pair, distil_truncation truncation,
                                  distil_error *error)
 {
     struct server_job *job = &exchange->job;
     struct server_token_pool *pool = exchange->pool;
+    int64_t began = server_now();
     distil_status status;
     if (pool->count > 0)
         job->texts[i] = pool->free[--pool->count];
     status = distil_encode(job->model->model, text, strlen(text), pair, pair ? strlen(pair) : 0,
                            truncation, &job->texts[i], error);
-    if (status == DISTIL_OK)
-        job->tokens += distil_tokens_count(job->texts[i]);
-    return status;
+    exchange->tokenization_ns += server_now() - began;
+    if (status)
+        return status;
+    exchange->characters += count_characters(text) + (pair ? count_characters(pair) : 0);
+    job->tokens += distil_tokens_count(job->texts[i]);
+    if (distil_tokens_truncated(job->texts[i]))
+        server_count(exchange->meter, SERVER_COUNT_TRUNCATED, 1);
+    return DISTIL_OK;
 }
 
 static void give_back(struct server_token_pool *pool, distil_tokens *tokens)

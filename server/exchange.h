@@ -13,6 +13,7 @@
 
 #include "server/json_input.h"
 #include "server/json_writer.h"
+#include "server/metrics.h"
 #include "server/queue.h"
 
 struct server;
@@ -33,6 +34,7 @@ struct server_token_pool {
 struct server_exchange {
     struct server *server;
     struct server_token_pool *pool;
+    struct server_meter *meter;       /* of this thread */
     const struct server_route *route; /* NULL where no route matched */
     const char *method, *path;
     char id[SERVER_ID_SIZE]; /* "" until it is needed, or as the client gave it */
@@ -41,12 +43,16 @@ struct server_exchange {
     char *body; /* not NUL-terminated; NULL when empty */
     size_t body_length, body_capacity;
 
-    unsigned status; /* 0: not answered yet */
-    char *answer;    /* JSON */
+    unsigned status;         /* 0: not answered yet */
+    char *answer;            /* JSON, or what answer_type says */
+    const char *answer_type; /* NULL: JSON */
     size_t answer_length;
     bool answer_is_static; /* not to be freed */
     const char *allow;     /* methods of the path, for 405 */
     int retry_after;       /* seconds; 0: none */
+
+    int64_t tokenization_ns; /* spent encoding texts */
+    int64_t characters;      /* of the texts encoded, in Unicode */
 
     struct server_job job; /* job.count is 0 while there is nothing to compute */
     void (*finish)(struct server_exchange *exchange);
@@ -70,6 +76,9 @@ struct server_exchange {
 void server_answer(struct server_exchange *exchange, unsigned status, struct server_json *json);
 /* Answers with JSON text that lives as long as the program. */
 void server_answer_static(struct server_exchange *exchange, unsigned status, const char *json);
+/* Answers 200 with text of a type, which must be malloc's and is taken over; 500 where it is NULL. */
+void server_answer_text(struct server_exchange *exchange, const char *type, char *text,
+                        size_t length);
 /* The one place where errors are built: {"error": message, "error_type": type, "field": field}, the
  * field where one is at fault (else NULL). Replaces an answer given before. */
 void server_fail(struct server_exchange *exchange, unsigned status, const char *type,

@@ -65,6 +65,7 @@ static enum MHD_Result dispatch(struct http_exchange *http)
             exchange->job.gone = on_job_asked;
             http->fd = descriptor_of(http->connection);
             http->suspended = true;
+            atomic_fetch_add_explicit(&exchange->server->suspended, 1, memory_order_relaxed);
             /* suspend before the push: the workers may be done before the push returns */
             MHD_suspend_connection(http->connection);
             server_queue_push(queue, &exchange->job);
@@ -118,6 +119,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return keep ? MHD_YES : MHD_NO;
     }
     if (http->suspended) {
+        atomic_fetch_sub_explicit(&http->exchange.server->suspended, 1, memory_order_relaxed);
         http->exchange.finish(&http->exchange);
         http->close = http->close || http->exchange.job.abandoned;
         return http_respond(http);
@@ -135,10 +137,11 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     struct http_thread *thread = cls;
     struct http_exchange *http = *context;
     (void)connection;
-    (void)code;
     *context = NULL;
     if (!http || (const void *)http == &malformed_target)
         return;
+    http->cut = code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    http_count_exchange(http);
     if (server_log_enabled(&thread->server->options.log, SERVER_LOG_DEBUG))
         http_log_exchange(http);
     if (http->counted)
@@ -217,6 +220,7 @@ static distil_status start_thread(struct server_http *http, struct http_thread *
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET |
                      MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     thread->server = server;
+    thread->meter = server_http_meter(server, http->count);
     /* the listener keeps the sum; a thread may hold more than its even share, never more than all
      */
     thread->daemon = MHD_start_daemon(

@@ -3,6 +3,7 @@
 
 #include "server/http_exchange.h"
 #include "server/internal.h"
+#include "server/router.h"
 
 static void make_id(struct server_exchange *exchange)
 {
@@ -14,11 +15,38 @@ static void make_id(struct server_exchange *exchange)
                  (unsigned long long)server->id_seed & 0xFFFFFFFFU, number);
 }
 
+/* The headers of text-embeddings-inference, whose times are whole milliseconds. */
+static void add_timing(const struct server_exchange *exchange, struct MHD_Response *response)
+{
+    const struct server_job *job = &exchange->job;
+    int64_t total = server_now() - exchange->began;
+    const struct {
+        const char *name;
+        int64_t value;
+    } headers[] = {
+        {"x-compute-time", total / 1000000},
+        {"x-compute-characters", exchange->characters},
+        {"x-compute-tokens", job->tokens},
+        {"x-total-time", total / 1000000},
+        {"x-tokenization-time", exchange->tokenization_ns / 1000000},
+        {"x-queue-time", (job->taken - job->queued) / 1000000},
+        {"x-inference-time", (job->ended - job->taken) / 1000000},
+    };
+    char number[24];
+    size_t i;
+    MHD_add_response_header(response, "x-compute-type", "cpu");
+    for (i = 0; i < sizeof(headers) / sizeof(*headers); i++) {
+        snprintf(number, sizeof(number), "%lld", (long long)headers[i].value);
+        MHD_add_response_header(response, headers[i].name, number);
+    }
+}
+
 static void add_headers(struct http_exchange *http, struct MHD_Response *response)
 {
     struct server_exchange *exchange = &http->exchange;
     char number[16];
-    MHD_add_response_header(response, "Content-Type", "application/json");
+    MHD_add_response_header(response, "Content-Type",
+                            exchange->answer_type ? exchange->answer_type : "application/json");
     if (exchange->id[0])
         MHD_add_response_header(response, "X-Request-Id", exchange->id);
     if (exchange->status == 405)
@@ -27,6 +55,8 @@ static void add_headers(struct http_exchange *http, struct MHD_Response *respons
         snprintf(number, sizeof(number), "%d", exchange->retry_after);
         MHD_add_response_header(response, "Retry-After", number);
     }
+    if (http->suspended && exchange->status == 200)
+        add_timing(exchange, response);
     if (http->close || server_get_state(exchange->server) == SERVER_DRAINING)
         MHD_add_response_header(response, "Connection", "close");
 }
@@ -59,6 +89,26 @@ enum MHD_Result http_respond_early(struct http_exchange *http)
     if (kept)
         kept->linger = true;
     return http_respond(http);
+}
+
+void http_count_exchange(const struct http_exchange *http)
+{
+    enum { CLIENT_LEFT = 499 };
+    const struct server_exchange *exchange = &http->exchange;
+    const struct server_job *job = &exchange->job;
+    size_t count;
+    int route = exchange->route ? (int)(exchange->route - server_routes(&count)) : -1;
+    server_count_request(exchange->meter, route,
+                         exchange->status && !http->cut ? exchange->status : CLIENT_LEFT,
+                         server_now() - exchange->began);
+    server_count(exchange->meter, SERVER_COUNT_BODY_BYTES, exchange->body_length + http->discarded);
+    server_count(exchange->meter, SERVER_COUNT_ANSWER_BYTES, exchange->answer_length);
+    if (job->count > 0)
+        server_observe(exchange->meter, SERVER_TOKENIZATION_NS, exchange->tokenization_ns);
+    if (http->suspended && job->status == DISTIL_OK) {
+        server_observe(exchange->meter, SERVER_QUEUE_NS, job->taken - job->queued);
+        server_observe(exchange->meter, SERVER_INFERENCE_NS, job->ended - job->taken);
+    }
 }
 
 void http_log_exchange(const struct http_exchange *http)

@@ -12,6 +12,7 @@ struct http_thread {
     struct server *server;
     struct MHD_Daemon *daemon;
     struct server_token_pool pool;
+    struct server_meter *meter;
 };
 
 /* What outlives the requests of a connection. */
@@ -28,6 +29,7 @@ struct http_exchange {
     struct server_headers headers;
     bool close;     /* the connection, after the answer */
     bool counted;   /* as in flight: the request is complete */
+    bool cut;       /* the client left before it had its answer */
     bool suspended; /* waits for the workers, or has waited */
 };
 
@@ -47,6 +49,8 @@ bool http_take_body(struct http_exchange *http, const char *data, size_t size);
 enum MHD_Result http_respond(struct http_exchange *http);
 /* The same before the body has been read. The library then closes the connection. */
 enum MHD_Result http_respond_early(struct http_exchange *http);
+/* Counts an exchange that has ended. */
+void http_count_exchange(const struct http_exchange *http);
 /* Writes a line about an answered request. */
 void http_log_exchange(const struct http_exchange *http);
 

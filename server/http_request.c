@@ -89,6 +89,7 @@ static void check_headers(struct http_exchange *http, bool needs_host)
                     "the content encoding %s is not supported", headers->content_encoding);
     else if (exchange->route->needs_model && !ready) {
         exchange->retry_after = 1;
+        server_count(exchange->meter, SERVER_COUNT_SHED_LOADING, 1);
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL, "the model is being loaded");
     }
 }
@@ -112,6 +113,7 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     http->connection = connection;
     http->exchange.server = thread->server;
     http->exchange.pool = &thread->pool;
+    http->exchange.meter = thread->meter;
     http->exchange.method = method;
     http->exchange.path = path_of(target);
     http->exchange.began = server_now();

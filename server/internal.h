@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "server/metrics.h"
 #include "server/model.h"
 #include "server/queue.h"
 #include "server/server.h"
@@ -20,18 +21,32 @@ struct server {
         default_model;    /* what options.models points to when none is given */
     atomic_int state;     /* enum server_state; models, queue and workers are there from READY on */
     atomic_int in_flight; /* complete requests that are not yet fully answered */
+    atomic_int suspended; /* requests with the workers, or waiting for one */
     atomic_int connections; /* open */
     atomic_ullong requests; /* received since the start, which number the request ids */
     uint64_t id_seed;
     int64_t drain_began;
     bool loaded;
 
-    struct server_model *models; /* (options.model_count) */
+    struct server_metrics *metrics; /* a meter for each HTTP thread, each worker, and the rest */
+    struct server_model *models;    /* (options.model_count) */
     struct server_queue *queue;
     struct server_workers *workers;
     struct server_http *http;
     struct server_listener *listener;
 };
+
+/* The meters of an HTTP thread, of a worker, and of the threads of which there is one. */
+static inline struct server_meter *server_http_meter(const struct server *server, int thread)
+{
+    return server_metrics_meter(server->metrics, thread);
+}
+
+static inline struct server_meter *server_common_meter(const struct server *server)
+{
+    return server_metrics_meter(server->metrics,
+                                server->options.http_threads + server->options.workers);
+}
 
 static inline enum server_state server_get_state(const struct server *server)
 {

@@ -121,6 +121,7 @@ static bool accept_some(struct server_listener *listener, int count)
         int fd = accept4(listener->fd, (struct sockaddr *)&address, &length,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            server_count(server_common_meter(server), SERVER_COUNT_CONNECTIONS, 1);
             server_http_add(server->http, fd, (struct sockaddr *)&address, length);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             if (!listener->full)

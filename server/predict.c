@@ -73,6 +73,7 @@ static void finish_text(struct server_exchange *exchange)
     struct server_json json = {0};
     if (!server_job_succeeded(exchange, 500))
         return;
+    server_model_count(job->model, job->logits);
     distil_scores(job->model->model, job->logits, job->logits);
     server_json_begin_object(&json);
     write_scores(&json, job->model, job->logits);
@@ -169,6 +170,7 @@ static void finish_inputs(struct server_exchange *exchange)
         server_json_begin_array(&json);
     for (i = 0; i < job->count; i++) {
         float *scores = job->logits + (size_t)i * labels;
+        server_model_count(model, scores);
         if (!prediction->raw_scores)
             distil_scores(model->model, scores, scores);
         write_sorted(&json, model, scores, sorted);

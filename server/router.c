@@ -8,6 +8,7 @@
 static const struct server_route routes[] = {
     {"GET", "/", server_handle_welcome, false, false},
     {"GET", "/health", server_handle_health, false, false},
+    {"GET", "/metrics", server_handle_metrics, false, false},
     {"POST", "/predict", server_handle_predict, true, true},
 };
 

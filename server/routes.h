@@ -6,6 +6,7 @@ struct server_exchange;
 
 void server_handle_welcome(struct server_exchange *exchange); /* GET / */
 void server_handle_health(struct server_exchange *exchange);  /* GET /health */
+void server_handle_metrics(struct server_exchange *exchange); /* GET /metrics */
 void server_handle_predict(struct server_exchange *exchange); /* POST /predict */
 
 #endif

@@ -125,8 +125,9 @@ distil_status server_start(const struct server_options *options, struct server *
     atomic_init(&made->state, SERVER_LOADING);
     fill_defaults(made);
     made->queue = server_queue_create(made->options.max_queue, made->options.max_queue_tokens);
+    made->metrics = server_metrics_create(made->options.http_threads + made->options.workers + 1);
     made->models = calloc((size_t)made->options.model_count, sizeof(*made->models));
-    if (!made->queue || !made->models)
+    if (!made->queue || !made->metrics || !made->models)
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
     if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
@@ -152,6 +153,8 @@ distil_status server_load(struct server *server, distil_error *error)
         .model_count = options->model_count,
         .queue = server->queue,
         .log = &options->log,
+        .metrics = server->metrics,
+        .first_meter = options->http_threads,
     };
     distil_status status = DISTIL_OK;
     int i;
@@ -213,6 +216,7 @@ void server_free(struct server *server)
     for (i = 0; server->models && i < server->options.model_count; i++)
         server_model_close(&server->models[i]);
     free(server->models);
+    server_metrics_free(server->metrics);
     server_queue_free(server->queue);
     free(server);
 }

@@ -13,6 +13,7 @@ struct worker {
     struct server_workers *all;
     pthread_t thread;
     bool started;
+    struct server_meter *meter;
     struct server_batch batch;
     float *logits;             /* (batch capacity, most labels of a model) */
     distil_session **sessions; /* (model_count) */
@@ -41,6 +42,10 @@ static distil_status compute(struct worker *worker)
                           batch->tokens, error.message);
         return status;
     }
+    server_observe(worker->meter, SERVER_BATCH_TEXTS, batch->count);
+    server_observe(worker->meter, SERVER_BATCH_TOKENS, batch->tokens);
+    server_count(worker->meter, SERVER_COUNT_TEXTS, (uint64_t)batch->count);
+    server_count(worker->meter, SERVER_COUNT_TOKENS, (uint64_t)batch->tokens);
     for (i = 0; i < batch->count; i++)
         memcpy(batch->logits[i], worker->logits + (size_t)i * labels, labels * sizeof(float));
     return DISTIL_OK;
@@ -93,6 +98,9 @@ distil_status server_workers_start(const struct server_worker_options *options,
     all->options = *options;
     for (i = 0; i < options->workers && !status; i++) {
         all->each[i].all = all;
+        all->each[i].meter = options->metrics
+                                 ? server_metrics_meter(options->metrics, options->first_meter + i)
+                                 : NULL;
         all->count++;
         status = start_worker(&all->each[i], error);
     }

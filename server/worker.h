@@ -4,6 +4,7 @@
 #define SERVER_WORKER_H
 
 #include "server/log.h"
+#include "server/metrics.h"
 #include "server/model.h"
 #include "server/queue.h"
 
@@ -17,6 +18,8 @@ struct server_worker_options {
     int model_count;
     struct server_queue *queue;
     const struct server_log *log;
+    struct server_metrics *metrics; /* NULL: nothing is counted */
+    int first_meter;                /* of the first worker */
 };
 
 distil_status server_workers_start(const struct server_worker_options *options,

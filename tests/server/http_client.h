@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { CLIENT_BUFFER = 65536 };
+enum { CLIENT_BUFFER = 131072 };
 
 struct client {
     int fd;

@@ -13,72 +13,15 @@ import subprocess
 import tempfile
 import threading
 import time
-import unittest
 
 from harness import MODEL, PROGRAM, SANITIZED, cases, environment, main, run
+from serving import ServeCase
 
 TOLERANCE = 1e-4
 CONNECTIONS = 32
 
 
-class Server:
-    """A running server; its standard error is kept in `log`."""
-
-    def __init__(self, *options, **variables):
-        command = [str(PROGRAM), "serve", "--port", "0", "--model", str(MODEL), "--precision", "fp32", *options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(**variables), text=True)
-        self.log = []
-        self.port = None
-        self.ready = threading.Event()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-        if not self.ready.wait(60) or not self.port:
-            self.process.kill()
-            raise AssertionError("the server did not start: " + "".join(self.log))
-
-    def read(self):
-        for line in self.process.stderr:
-            self.log.append(line)
-            found = re.search(r"distild listening on http://127\.0\.0\.1:(\d+)", line)
-            if found and not self.port:
-                self.port = int(found.group(1))
-                self.ready.set()
-        self.process.stderr.close()
-        self.ready.set()
-
-    def stop(self, number=signal.SIGTERM):
-        """Ends the server as an operator would; returns its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        finally:
-            self.reader.join(10)
-
-    def connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-
-    def ask(self, method, path, body=None, connection=None):
-        """Returns (status, headers, the JSON answered)."""
-        own = connection or self.connect()
-        content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-        own.request(method, path, content, {"Content-Type": "application/json"} if content is not None else {})
-        response = own.getresponse()
-        answer = response.read()
-        if not connection:
-            own.close()
-        return response.status, response.headers, json.loads(answer)
-
-
-class Serve(unittest.TestCase):
-    def start(self, *options, **variables):
-        server = Server(*options, **variables)
-        self.addCleanup(lambda: server.process.poll() is None and server.stop(signal.SIGKILL))
-        return server
-
+class Serve(ServeCase):
     def check(self, case, answer):
         for score, wanted in zip(answer["scores"].values(), case["scores"]):
             self.assertAlmostEqual(score, wanted, delta=TOLERANCE, msg=case["text"])

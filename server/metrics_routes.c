@@ -1,0 +1,102 @@
+/* metrics_routes.c: GET /metrics. It reads counters and the length of the queue, and waits for no
+ * model. */
+#include <stdlib.h>
+
+#include "server/exchange.h"
+#include "server/internal.h"
+#include "server/routes.h"
+
+static void write_gauge(FILE *out, const char *name, const char *help, double value)
+{
+    server_metrics_family(out, name, "gauge", help);
+    fprintf(out, "%s %.15g\n", name, value);
+}
+
+static void write_server(const struct server *server, FILE *out)
+{
+    int tokens, texts = server_queue_waiting(server->queue, &tokens);
+    server_metrics_family(out, "distild_build_info", "gauge", "What this program is; always 1.");
+    fprintf(out, "distild_build_info{version=\"%s\",compiler=\"%s\"} 1\n", DISTILD_VERSION,
+            __VERSION__);
+    write_gauge(out, "distild_ready", "1 while requests are answered, 0 while loading or ending.",
+                server_get_state(server) == SERVER_READY);
+    write_gauge(out, "distild_queue_texts", "Texts waiting to be computed.", texts);
+    write_gauge(out, "distild_queue_tokens", "Tokens of the texts waiting.", tokens);
+    write_gauge(out, "distild_queue_max_texts", "Texts that may wait.", server->options.max_queue);
+    write_gauge(out, "distild_queue_max_tokens", "Tokens of texts that may wait.",
+                server->options.max_queue_tokens);
+    write_gauge(out, "distild_requests_waiting",
+                "Requests that wait for a worker or are being computed.",
+                atomic_load_explicit(&server->suspended, memory_order_relaxed));
+    write_gauge(out, "distild_requests_in_flight",
+                "Requests received whole and not yet fully answered.", server_in_flight(server));
+    write_gauge(out, "distild_connections_open", "Open connections.",
+                atomic_load_explicit(&server->connections, memory_order_relaxed));
+}
+
+static void write_model_label(FILE *out, const char *family, const struct server_model *model)
+{
+    fprintf(out, "%s{model=\"", family);
+    server_metrics_label(out, model->name);
+    fputs("\"", out);
+}
+
+static void write_predictions(const struct server_model *model, FILE *out)
+{
+    int i;
+    for (i = 0; i < model->info->label_count; i++) {
+        const char *label = distil_label(model->model, i);
+        write_model_label(out, "distild_predictions_total", model);
+        fputs(",label=\"", out);
+        server_metrics_label(out, label ? label : "");
+        fprintf(
+            out, "\"} %llu\n",
+            (unsigned long long)atomic_load_explicit(&model->predictions[i], memory_order_relaxed));
+    }
+}
+
+static void write_models(const struct server *server, FILE *out)
+{
+    int count = server->options.model_count, i;
+    server_metrics_family(out, "distild_model_info", "gauge",
+                          "The model served: the digest of its file, and what computes it.");
+    for (i = 0; i < count; i++) {
+        const struct server_model *model = &server->models[i];
+        write_model_label(out, "distild_model_info", model);
+        fprintf(out, ",digest=\"%s\",precision=\"%s\",cpu=\"%s\"} 1\n", model->info->digest,
+                model->info->precision, model->info->cpu);
+    }
+    server_metrics_family(out, "distild_model_load_seconds", "gauge",
+                          "Time that loading the model took.");
+    for (i = 0; i < count; i++) {
+        write_model_label(out, "distild_model_load_seconds", &server->models[i]);
+        fprintf(out, "} %.6f\n", server->models[i].info->load_seconds);
+    }
+    server_metrics_family(out, "distild_predictions_total", "counter",
+                          "Texts answered, by the label they were given.");
+    for (i = 0; i < count; i++)
+        write_predictions(&server->models[i], out);
+}
+
+void server_handle_metrics(struct server_exchange *exchange)
+{
+    const struct server *server = exchange->server;
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    bool failed = !out;
+    if (out) {
+        write_server(server, out);
+        server_metrics_write(server->metrics, out);
+        if (server_get_state(server) != SERVER_LOADING)
+            write_models(server, out);
+        server_metrics_write_process(server->metrics, out);
+        failed = ferror(out) != 0;
+        failed = fclose(out) != 0 || failed;
+    }
+    if (failed) {
+        free(text);
+        text = NULL;
+    }
+    server_answer_text(exchange, "text/plain; version=0.0.4; charset=utf-8", text, length);
+}
