@@ -1,6 +1,6 @@
 /* amx_tiles.h: the tile instructions that the AMX kernels are made of, by the number of the register.
  *
- * A tile is up to 16 rows of 64 bytes. Tile numbers must be literals. Where KERN_AMX_EMULATED is
+ * A tile is up to 16 rows of 64 bytes. Tile numbers must be literals. Where KERN_EMULATED is
  * defined, as for tests only, the same names are functions on a tile state in plain C: the kernels
  * can then be proven on a machine without AMX.
  *
@@ -28,7 +28,7 @@ struct kern_tile_config {
     uint8_t rows[16];
 };
 
-#if defined(KERN_AMX_EMULATED)
+#if defined(KERN_EMULATED)
 
 void kern_emulated_configure(const struct kern_tile_config *config);
 void kern_emulated_release(void);

@@ -13,15 +13,19 @@
 /* Two k of 16 columns fill a line, and a step is four lines. */
 enum { ROWS = 8, PANELS = 3, PAIR = 2, STEP = 8 };
 
-/* Adds the products of bf16 values and columns, two by two. In assembly for the reason that
- * gemm_vnni.c gives. */
+/* Adds the products of bf16 values and columns, two by two. In assembly, and not where
+ * instructions are emulated, for the reasons that gemm_vnni.c gives. */
 static inline __attribute__((always_inline)) __m512 dot_add(__m512 sum, __m512i values,
                                                             __m512i columns)
 {
+#if defined(KERN_EMULATED)
+    return _mm512_dpbf16_ps(sum, (__m512bh)values, (__m512bh)columns);
+#else
     __asm__("vdpbf16ps %[columns], %[values], %[sum]"
             : [sum] "+v"(sum)
             : [values] "v"(values), [columns] "v"(columns));
     return sum;
+#endif
 }
 
 /* sum += x[k..k+2] * w[k..k+2]; x is (rows), x_pitch bytes apart, and w (panels), w_pitch bytes

@@ -40,14 +40,18 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
 }
 
 /* Adds the products of u8 values and s8 columns, four by four. In assembly because gcc 12 copies
- * the sum before and after the intrinsic. */
+ * the sum before and after the intrinsic; where tests emulate the instructions, there is only that. */
 static inline __attribute__((always_inline)) __m512i dot_add(__m512i sum, __m512i values,
                                                              __m512i columns)
 {
+#if defined(KERN_EMULATED)
+    return _mm512_dpbusd_epi32(sum, values, columns);
+#else
     __asm__("vpdpbusd %[columns], %[values], %[sum]"
             : [sum] "+v"(sum)
             : [values] "v"(values), [columns] "v"(columns));
     return sum;
+#endif
 }
 
 /* sum += x[k..k+4] * w[k..k+4]; x is (rows), x_pitch bytes apart, and w (panels), w_pitch bytes

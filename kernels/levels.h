@@ -57,7 +57,7 @@ void kern_overlay_pack_amx(struct kern_table *table); /* amx_pack.c: rows and we
 void kern_gemm_bf16_avx2(const struct kern_gemm *job);
 void kern_gemm_bf16_avx512(const struct kern_gemm *job);
 void kern_gemm_bf16_dot(const struct kern_gemm *job); /* where kern_has_bf16_dot */
-/* dispatch.c: whether the CPU has AVX-512 BF16, which the VNNI level uses where it is there. */
+/* probe.c: whether the CPU has AVX-512 BF16, which the VNNI level uses where it is there. */
 int kern_has_bf16_dot(void);
 void kern_gelu_avx2(float *x, long n);
 void kern_gelu_avx512(float *x, long n);

@@ -37,7 +37,7 @@ START_TEST(available_up_to_the_best)
     ck_assert(!kern_level_native(KERN_LEVELS));
     ck_assert(!kern_level_available(KERN_LEVELS));
     ck_assert(!kern_level_available((enum kern_level)100));
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(KERN_EMULATED)
     /* The compiler's own probe, which looks at the operating system too. */
     const int vnni = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");

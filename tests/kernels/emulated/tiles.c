@@ -39,12 +39,6 @@ static void zero_rest(struct tile *tile)
         memset(tile->data[row], 0, sizeof tile->data[row]);
 }
 
-/* In place of amx_usable.c: so much as the kernels want besides tiles must be there. */
-int kern_amx_usable(void)
-{
-    return __builtin_cpu_supports("avx512bf16") != 0;
-}
-
 void kern_emulated_configure(const struct kern_tile_config *config)
 {
     expect(config->palette == 1 && config->start_row == 0, "palette 1 and row 0 are all there is");
