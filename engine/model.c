@@ -69,33 +69,37 @@ static distil_status choose_level(const distil_options *options, enum kern_level
     return DISTIL_OK;
 }
 
-static const char *const precision_names[KERN_SCHEMES] = {
-    [KERN_F32] = "fp32", [KERN_BF16] = "bf16", [KERN_INT8] = "int8", [KERN_SPLIT_BF16] = "fp32"};
+static const char *const precision_names[KERN_SCHEMES] = {[KERN_F32] = "fp32",
+                                                          [KERN_BF16] = "bf16",
+                                                          [KERN_INT8] = "int8",
+                                                          [KERN_SPLIT_BF16] = "fp32",
+                                                          [KERN_INT7] = "int8"};
 
-/* Eight-bit activations keep int8 within its accuracy; the seven bits of the levels below do not
- * everywhere. */
-static enum kern_scheme fastest_accurate_scheme(enum kern_level level)
+/* How a level computes a precision fastest within its accuracy: fp32 by three bf16 products where there
+ * are tiles for them, int8 with fewer bits where that pays. */
+static enum kern_scheme fastest_scheme(const struct kern_table *kernels, enum kern_scheme precision)
 {
-    return level >= KERN_VNNI || level == KERN_DOTPROD ? KERN_INT8 : KERN_F32;
+    if (precision == KERN_F32 && kernels->level == KERN_AMX)
+        return KERN_SPLIT_BF16;
+    return precision == KERN_INT8 ? kernels->fast_int8 : precision;
 }
 
-/* What computes fp32 fastest within its accuracy: three bf16 products where there are tiles for
- * them. */
-static enum kern_scheme fastest_fp32_scheme(enum kern_level level)
+/* Integer products without instructions made for them are no faster than float ones. */
+static enum kern_scheme fastest_precision(enum kern_level level)
 {
-    return level == KERN_AMX ? KERN_SPLIT_BF16 : KERN_F32;
+    return level >= KERN_DOTPROD ? KERN_INT8 : KERN_F32;
 }
 
-static distil_status choose_scheme(const distil_options *options, enum kern_level level,
+static distil_status choose_scheme(const distil_options *options, const struct kern_table *kernels,
                                    enum kern_scheme *scheme, distil_error *error)
 {
     const char *name = options ? options->precision : NULL;
-    *scheme = fastest_accurate_scheme(level);
+    *scheme = fastest_scheme(kernels, fastest_precision(kernels->level));
     if (!name || !*name)
         return DISTIL_OK;
     for (int i = 0; i < KERN_SCHEMES; i++) {
         if (precision_names[i] && strcmp(name, precision_names[i]) == 0) {
-            *scheme = i == KERN_F32 ? fastest_fp32_scheme(level) : (enum kern_scheme)i;
+            *scheme = fastest_scheme(kernels, (enum kern_scheme)i);
             return DISTIL_OK;
         }
     }
@@ -303,18 +307,18 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     if (!model)
         return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a model");
     status = choose_level(options, &level, error);
-    if (!status)
-        status = choose_scheme(options, level, &model->scheme, error);
+    if (!status) {
+        kern_table_init(&model->kernels, level);
+        status = choose_scheme(options, &model->kernels, &model->scheme, error);
+    }
     if (!status && !path) {
         status = engine_bundled_model(&bundled, error);
         path = bundled;
     }
     if (!status)
         status = weights_open(&model->weights, path, error);
-    if (!status) {
-        kern_table_init(&model->kernels, level);
+    if (!status)
         status = engine_tokenizer_create(&model->tokenizer, &model->weights->tokenizer, error);
-    }
     if (!status)
         status = pack_model(model, error);
     free(bundled);

@@ -39,12 +39,15 @@ static struct kern_rows take_prepared(struct arena *arena, enum kern_scheme sche
                                       long columns)
 {
     struct kern_rows prepared = {0};
-    if (scheme == KERN_INT8) {
+    if (kern_is_quantised(scheme)) {
         long bytes = spread((columns + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN);
         prepared.q8 = take(arena, (size_t)rows, (size_t)bytes);
         prepared.q8_stride = bytes;
-        prepared.scale = take(arena, (size_t)rows, sizeof(float));
-        prepared.zero = take(arena, (size_t)rows, sizeof(int32_t));
+        prepared.q8_max = scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
+        prepared.scale_stride = scheme == KERN_INT7 ? kern_int7_blocks(columns) : 1;
+        size_t scales = (size_t)(rows * prepared.scale_stride);
+        prepared.scale = take(arena, scales, sizeof(float));
+        prepared.zero = take(arena, scales, sizeof(int32_t));
     } else if (scheme == KERN_BF16 || scheme == KERN_SPLIT_BF16) {
         long padded = (columns + KERN_BF16_ALIGN - 1) / KERN_BF16_ALIGN * KERN_BF16_ALIGN;
         long bytes = spread(padded * (long)sizeof(uint16_t));

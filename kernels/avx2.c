@@ -68,44 +68,55 @@ static inline __m256i quantised_block(const __m256 x[4], const struct kern_q8_ra
     return _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
 }
 
-static void quantise_row(struct kern_rows *rows, long m, long width, struct extremes e, int q8_max)
+/* 32 values from x on, zeros beyond the `left` that are there. */
+static inline void load_block(__m256 v[4], const float *x, long left)
+{
+    for (int j = 0; j < 4; j++)
+        v[j] = left >= (j + 1) * LANES ? _mm256_loadu_ps(x + j * LANES)
+               : left > j * LANES ? _mm256_maskload_ps(x + j * LANES, tail_mask(left - j * LANES))
+                                  : _mm256_setzero_ps();
+}
+
+/* Up to KERN_INT7_BLOCK values, which stay in registers from one pass to the next. */
+static inline void quantise_block(const float *x, long width, uint8_t *q, float *scale,
+                                  int32_t *zero)
+{
+    __m256 v[KERN_INT7_BLOCK / BLOCK][4];
+    struct extremes e = no_extremes();
+    for (long i = 0; i < width; i += BLOCK) {
+        load_block(v[i / BLOCK], x + i, width - i);
+        for (int j = 0; j < 4; j++)
+            e = extremes_with(e, v[i / BLOCK][j]);
+    }
+    const struct kern_q8_range range = kern_q8_range(least(e.lo), greatest(e.hi), KERN_INT7_MAX);
+    *scale = range.scale;
+    *zero = range.zero;
+    for (long i = 0; i < width; i += BLOCK)
+        _mm256_storeu_si256((__m256i *)(void *)(q + i), quantised_block(v[i / BLOCK], &range));
+}
+
+static void quantise_row(struct kern_rows *rows, long m, long width)
 {
     const float *x = rows->f32 + m * rows->stride;
     uint8_t *q = rows->q8 + m * rows->q8_stride;
-    const struct kern_q8_range range = kern_q8_range(least(e.lo), greatest(e.hi), q8_max);
-    rows->scale[m] = range.scale;
-    rows->zero[m] = range.zero;
-    for (long i = 0; i < width; i += BLOCK) {
-        const long left = width - i;
-        __m256 v[4];
-        for (int j = 0; j < 4; j++)
-            v[j] = left >= BLOCK ? _mm256_loadu_ps(x + i + j * LANES)
-                   : left > j * LANES
-                       ? _mm256_maskload_ps(x + i + j * LANES, tail_mask(left - j * LANES))
-                       : _mm256_setzero_ps();
-        _mm256_storeu_si256((__m256i *)(void *)(q + i), quantised_block(v, &range));
-    }
+    const long whole = width / KERN_INT7_BLOCK, blocks = kern_int7_blocks(width);
+    float *scale = rows->scale + m * rows->scale_stride;
+    int32_t *zero = rows->zero + m * rows->scale_stride;
+    for (long b = 0; b < whole; b++)
+        quantise_block(x + b * KERN_INT7_BLOCK, KERN_INT7_BLOCK, q + b * KERN_INT7_BLOCK, scale + b,
+                       zero + b);
+    for (long b = whole; b < blocks; b++)
+        quantise_block(x + b * KERN_INT7_BLOCK, width - b * KERN_INT7_BLOCK,
+                       q + b * KERN_INT7_BLOCK, scale + b, zero + b);
     memset(q + width, 0, (size_t)(kern_round_up(width, KERN_Q8_ALIGN) - width));
 }
 
-static void quantise(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
-                     long m1)
+void kern_quantise_blocks_avx2(const struct kern_table *table, struct kern_rows *rows, long width,
+                               long m0, long m1)
 {
-    for (long m = m0; m < m1; m++) {
-        const float *x = rows->f32 + m * rows->stride;
-        struct extremes even = no_extremes();
-        struct extremes odd = no_extremes();
-        long i = 0;
-        for (; i + 2 * LANES <= width; i += 2 * LANES) {
-            even = extremes_with(even, _mm256_loadu_ps(x + i));
-            odd = extremes_with(odd, _mm256_loadu_ps(x + i + LANES));
-        }
-        for (; i < width; i += LANES)
-            even = extremes_with(even, _mm256_maskload_ps(x + i, tail_mask(width - i)));
-        even.lo = _mm256_min_ps(even.lo, odd.lo);
-        even.hi = _mm256_max_ps(even.hi, odd.hi);
-        quantise_row(rows, m, width, even, table->q8_max);
-    }
+    (void)table;
+    for (long m = m0; m < m1; m++)
+        quantise_row(rows, m, width);
 }
 
 /* x + residual into y; returns the mean. */
@@ -156,18 +167,16 @@ static float variance_row(const float *y, float mean, long width)
     return total(sum) / (float)width;
 }
 
-/* y = (y - mean) * inverse * gamma + beta; returns the extremes of the row. */
-static struct extremes scale_row(const struct kern_norm *job, float *y, float mean, float inverse)
+/* y = (y - mean) * inverse * gamma + beta */
+static void scale_row(const struct kern_norm *job, float *y, float mean, float inverse)
 {
     const __m256 centre = _mm256_set1_ps(mean);
     const __m256 factor = _mm256_set1_ps(inverse);
-    struct extremes e = no_extremes();
     long i = 0;
     for (; i + LANES <= job->width; i += LANES) {
-        __m256 v = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(y + i), centre), factor);
-        v = _mm256_fmadd_ps(v, _mm256_loadu_ps(job->gamma + i), _mm256_loadu_ps(job->beta + i));
-        _mm256_storeu_ps(y + i, v);
-        e = extremes_with(e, v);
+        const __m256 v = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(y + i), centre), factor);
+        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(v, _mm256_loadu_ps(job->gamma + i),
+                                                _mm256_loadu_ps(job->beta + i)));
     }
     if (i < job->width) {
         const __m256i mask = tail_mask(job->width - i);
@@ -175,9 +184,7 @@ static struct extremes scale_row(const struct kern_norm *job, float *y, float me
         v = _mm256_fmadd_ps(_mm256_mul_ps(v, factor), _mm256_maskload_ps(job->gamma + i, mask),
                             _mm256_maskload_ps(job->beta + i, mask));
         _mm256_maskstore_ps(y + i, mask, v);
-        e = extremes_with(e, _mm256_and_ps(_mm256_castsi256_ps(mask), v));
     }
-    return e;
 }
 
 static void add_norm(const struct kern_table *table, const struct kern_norm *job)
@@ -187,12 +194,14 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
         float *y = job->y->f32 + m * job->y->stride;
         const float mean = add_row(job->x + m * job->x_stride, residual, y, job->width);
         const float variance = variance_row(y, mean, job->width);
-        const struct extremes e = scale_row(job, y, mean, 1.0f / sqrtf(variance + job->eps));
-        if (job->y->q8)
-            quantise_row(job->y, m, job->width, e, table->q8_max);
+        scale_row(job, y, mean, 1.0f / sqrtf(variance + job->eps));
         if (job->y->bf16)
             kern_round_row_avx2(job->y, m, job->width);
+        if (job->y->q8 && job->y->q8_max == KERN_INT7_MAX)
+            quantise_row(job->y, m, job->width);
     }
+    if (job->y->q8 && job->y->q8_max != KERN_INT7_MAX)
+        table->prepare[KERN_INT8](table, job->y, job->width, job->m0, job->m1);
 }
 
 void kern_gelu_avx2(float *x, long n)
@@ -208,11 +217,12 @@ void kern_gelu_avx2(float *x, long n)
 
 void kern_overlay_avx2(struct kern_table *table)
 {
-    table->q8_max = 127; /* pairs of u8 * s8 are summed in 16 bits */
+    table->fast_int8 = KERN_INT7;
     table->panel_group = 2;
     table->gemm[KERN_F32] = kern_gemm_f32_avx2;
-    table->gemm[KERN_INT8] = kern_gemm_int8_avx2;
-    table->prepare[KERN_INT8] = quantise;
+    table->gemm[KERN_INT7] = kern_gemm_int7_avx2;
+    table->gemm[KERN_INT8] = NULL;
+    table->prepare[KERN_INT7] = kern_quantise_blocks_avx2;
     table->add_norm = add_norm;
     table->attention = kern_attention_avx2;
     table->attention_scratch = kern_attention_scratch_avx2;

@@ -33,12 +33,12 @@ static inline __m512i quantised_block(const __m512 x[4], const struct kern_q8_ra
     return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
 }
 
-static void quantise_row(struct kern_rows *rows, long m, long width, struct extremes e, int q8_max)
+static void quantise_row(struct kern_rows *rows, long m, long width, struct extremes e)
 {
     const float *x = rows->f32 + m * rows->stride;
     uint8_t *q = rows->q8 + m * rows->q8_stride;
     const struct kern_q8_range range =
-        kern_q8_range(_mm512_reduce_min_ps(e.lo), _mm512_reduce_max_ps(e.hi), q8_max);
+        kern_q8_range(_mm512_reduce_min_ps(e.lo), _mm512_reduce_max_ps(e.hi), KERN_INT8_MAX);
     rows->scale[m] = range.scale;
     rows->zero[m] = range.zero;
     long i = 0;
@@ -63,6 +63,7 @@ static void quantise_row(struct kern_rows *rows, long m, long width, struct extr
 static void quantise(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
                      long m1)
 {
+    (void)table;
     for (long m = m0; m < m1; m++) {
         const float *x = rows->f32 + m * rows->stride;
         struct extremes even = {_mm512_setzero_ps(), _mm512_setzero_ps()};
@@ -78,7 +79,7 @@ static void quantise(const struct kern_table *table, struct kern_rows *rows, lon
         }
         even.lo = _mm512_min_ps(even.lo, odd.lo);
         even.hi = _mm512_max_ps(even.hi, odd.hi);
-        quantise_row(rows, m, width, even, table->q8_max);
+        quantise_row(rows, m, width, even);
     }
 }
 
@@ -154,11 +155,13 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
             _mm512_mask_storeu_ps(y + i, mask, v);
             e = extremes_with(e, v);
         }
-        if (job->y->q8)
-            quantise_row(job->y, m, job->width, e, table->q8_max);
+        if (job->y->q8 && job->y->q8_max == KERN_INT8_MAX)
+            quantise_row(job->y, m, job->width, e);
         if (job->y->bf16)
             kern_round_row_avx512(job->y, m, job->width);
     }
+    if (job->y->q8 && job->y->q8_max == KERN_INT7_MAX)
+        table->prepare[KERN_INT7](table, job->y, job->width, job->m0, job->m1);
 }
 
 void kern_gelu_avx512(float *x, long n)

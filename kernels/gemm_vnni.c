@@ -153,9 +153,10 @@ void kern_overlay_vnni(struct kern_table *table)
 {
     table->level = KERN_VNNI;
     table->name = kern_level_name(KERN_VNNI);
-    table->q8_max = 255;
+    table->fast_int8 = KERN_INT8;
     table->panel_group = PANELS;
     table->gemm[KERN_INT8] = kern_gemm_int8_vnni;
+    table->pack_s8[KERN_INT8] = kern_pack_int8_avx512;
     if (kern_has_bf16_dot())
         table->gemm[KERN_BF16] = kern_gemm_bf16_dot;
 }

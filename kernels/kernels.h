@@ -7,10 +7,10 @@
  *   - Buffers do not overlap unless a comment says that they may.
  *   - The order in which products are summed depends on k alone, never on how many rows or panels a call has (the
  *     OpenBLAS product is the exception), so the same row gives the same bits whatever else is computed beside it.
- *   - INT8 products are bit-exact: every level with the same kern_table.q8_max gives the same bytes as scalar.c, for
+ *   - INT8 and INT7 products are bit-exact: every level that has the scheme gives the same bytes as scalar.c, for
  *     KERN_IDENTITY. Float products keep |error| <= k * 2^-24 * sum |x||w| against exact arithmetic, BF16 products the
  *     same bound against exact arithmetic on the rounded values. Rounding to bf16 is bit-exact.
- *   - An INT8 product has k <= 32768, so that its sums stay inside 32 bits.
+ *   - An INT8 or INT7 product has k <= 32768, so that its sums stay inside 32 bits.
  *   - Rows, columns and depth are as long as the arguments say, any value from 1 up; buffers need no alignment beyond
  *     that of their type, but 64 bytes is fastest. Widths named "padded" are rounded up to KERN_PANEL.
  */
@@ -33,9 +33,9 @@ enum kern_level {
     KERN_OPENBLAS,
     KERN_NEON,    /* arm64: NEON, which every such CPU has */
     KERN_DOTPROD, /* arm64: INT8 with the dot products of Armv8.2 */
-    KERN_AVX2,    /* x86-64: AVX2, FMA, F16C; INT8 with 7-bit activations */
-    KERN_AVX512,  /* AVX-512 F, BW, VL, DQ; INT8 as AVX2 */
-    KERN_VNNI,    /* AVX-512 VNNI; INT8 with 8-bit activations */
+    KERN_AVX2,    /* x86-64: AVX2, FMA, F16C; INT7 */
+    KERN_AVX512,  /* AVX-512 F, BW, VL, DQ; INT8 and INT7 as AVX2 */
+    KERN_VNNI,    /* AVX-512 VNNI */
     KERN_AMX,     /* AMX tiles for INT8 and BF16; SPLIT_BF16 */
     KERN_LEVELS
 };
@@ -51,8 +51,32 @@ enum kern_scheme {
     /* Weights and activations as two bf16 each, hi = bf16(x) and lo = bf16(x - hi), and three of their four products,
      * hi hi + hi lo + lo hi, added up in float: nearly float arithmetic with bf16 instructions. */
     KERN_SPLIT_BF16,
+    /* For levels whose integer instructions add up in 16 bits: u7 activations, which have a scale and zero point per row
+     * and block of KERN_INT7_BLOCK k to make up for the bit; weights as INT8, limited (kern_table.limit_s8) so that four
+     * products can be added in 16 bits. */
+    KERN_INT7,
     KERN_SCHEMES
 };
+
+/* The largest quantised activation of a scheme. */
+enum { KERN_INT8_MAX = 255, KERN_INT7_MAX = 127 };
+enum {
+    KERN_INT7_BLOCK = 96,    /* k that share a scale and a zero point */
+    KERN_INT7_PAIR_MAX = 258 /* 127 * 258 < 2^15 */
+};
+
+/* Blocks of a row, or column, of k values with its padding. A block of nothing else has scale 1 and zero point 0. */
+static inline long kern_int7_blocks(long k)
+{
+    const long padded = (k + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN;
+    return (padded + KERN_INT7_BLOCK - 1) / KERN_INT7_BLOCK;
+}
+
+/* Whether a scheme's weights are s8 and its activations quantised. */
+static inline int kern_is_quantised(enum kern_scheme scheme)
+{
+    return scheme == KERN_INT8 || scheme == KERN_INT7;
+}
 
 /* What is done to a product's sum plus bias before it is stored. */
 enum kern_epilogue {
@@ -61,7 +85,8 @@ enum kern_epilogue {
 };
 
 /* A matrix of activations, (rows, columns), in the forms its readers want. f32 is always there. q8, scale and zero are
- * NULL unless an INT8 product reads the matrix: row r is scale[r] * (q8 - zero[r]). bf16 is NULL unless a BF16 or
+ * NULL unless an INT8 or INT7 product reads the matrix: value c of row r is
+ * s * (q8 - z), with s and z the row's scale and zero, for INT7 those of block c / KERN_INT7_BLOCK. bf16 is NULL unless a BF16 or
  * SPLIT_BF16 product does, bf16_low unless a SPLIT_BF16 product does. */
 struct kern_rows {
     float *f32;
@@ -69,8 +94,11 @@ struct kern_rows {
     uint8_t *q8; /* in the level's own order: written by prepare or add_norm, read by gemm */
     /* Bytes of one row of q8: columns rounded up to KERN_Q8_ALIGN, and never a multiple of 4096. */
     long q8_stride;
-    float *scale;   /* (rows) */
-    int32_t *zero;  /* (rows), 0..kern_table.q8_max */
+    int q8_max; /* largest quantised value: KERN_INT8_MAX or KERN_INT7_MAX, as the product's scheme says */
+    long
+        scale_stride; /* scales of one row, and zero points: 1 for INT8, one for each KERN_INT7_BLOCK for INT7 */
+    float *scale;   /* (rows, scale_stride) */
+    int32_t *zero;  /* (rows, scale_stride), 0..q8_max */
     uint16_t *bf16; /* (rows, columns rounded up to KERN_BF16_ALIGN), written and read as q8 is */
     uint16_t *bf16_low; /* the same: what rounding to bf16 left over, bf16(f32 - bf16), or 0 */
     long bf16_stride;   /* values from one row of bf16, and of bf16_low, to the next */
@@ -83,11 +111,12 @@ struct kern_weights {
     long n, k;
     /* F32: (n/16, k, 16) float, or as the level's pack_floats says; BF16: (n/16, k/2, 16, 2) bf16 with k padded to 32;
      * SPLIT_BF16: (n/16, 2, k/2, 16, 2), in each panel the hi values and then the lo values; INT8: (n/16, k/4, 16, 4)
-     * s8 with k padded to 64. */
+     * s8 with k padded to 64; INT7 alike. */
     const void *panels;
-    const float *bias;         /* (padded n) */
-    const float *scale;        /* (padded n), INT8 only */
-    const int32_t *column_sum; /* (padded n), INT8 only: sum over k of the s8 weights */
+    const float *bias;  /* (padded n) */
+    const float *scale; /* (padded n), INT8 and INT7 only */
+    const int32_t
+        *column_sum; /* the s8 weights added up: INT8 (padded n), over k; INT7 (n/16, blocks, 16) */
 };
 
 /* y[m0..m1, 16*p0..16*p1] = epilogue(x W^T + bias). y is (rows, padded n) and not x. */
@@ -131,10 +160,11 @@ struct kern_norm {
 struct kern_table {
     enum kern_level level;
     const char *name; /* of the level, as DISTILD_CPU spells it */
-    int q8_max; /* largest quantised activation: 255, or 127 where 16-bit sums would saturate */
+    /* INT7 where it is the faster of the two, at a cost in accuracy; else INT8. */
+    enum kern_scheme fast_int8;
     int panel_group; /* panels that gemm likes at a time: split work at multiples of it */
 
-    /* NULL for a scheme that the level does not have, here and below: KERN_SPLIT_BF16, so far. */
+    /* NULL for a scheme that the level does not have. */
     void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
 
     /* Writes the form that a scheme's product reads of rows m0..m1, `width` columns each, of rows->f32. NULL for
@@ -142,7 +172,7 @@ struct kern_table {
      *
      * KERN_BF16 and KERN_SPLIT_BF16: bf16, and bf16_low where it is set; the padding is 0.
      *
-     * KERN_INT8: q8, scale and zero, where
+     * KERN_INT8 (q8_max 255), and KERN_INT7 (q8_max 127) for each block by itself: q8, scale and zero, where
      *   lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / q8_max (1 where that is 0, denormal or not finite),
      *   zero = rint(-lo / scale), q = clamp(rint(x * (1 / scale)) + zero, 0, q8_max); the padding is 0. */
     void (*prepare[KERN_SCHEMES])(const struct kern_table *table, struct kern_rows *rows,
@@ -154,10 +184,16 @@ struct kern_table {
 
     /* Packing. `rows` are 16 pointers to k weights each, one an output column, NULL for a column of padding. */
     size_t (*panel_bytes[KERN_SCHEMES])(long k); /* of one packed panel */
-    /* From float weights; NULL for KERN_INT8, whose weights are quantised first. */
+    /* From float weights; NULL for KERN_INT8 and KERN_INT7, whose weights are quantised first. */
     void (*pack_floats[KERN_SCHEMES])(void *panel, const float *const rows[KERN_PANEL], long k);
-    void (*pack_s8)(void *panel, int32_t column_sum[KERN_PANEL],
-                    const int8_t *const rows[KERN_PANEL], long k);
+    /* From s8 weights, for KERN_INT8 and KERN_INT7 alone; column_sum is the panel's. */
+    void (*pack_s8[KERN_SCHEMES])(void *panel, int32_t *column_sum,
+                                  const int8_t *const rows[KERN_PANEL], long k);
+    /* For KERN_INT7: makes the k weights of a column such that, of every 8 k, neither the positive nor the negative ones
+     * among weights 0, 1, 4 and 5, or 2, 3, 6 and 7, add up to more than KERN_INT7_PAIR_MAX. Few trained weights change,
+     * and those by little. Where many would have to, all are scaled down instead. Returns what the column's scale is to
+     * be multiplied by. */
+    float (*limit_s8)(int8_t *q, long k);
     /* q = rint(w / scale), scale = max |w| / 127; returns scale, and 0 for a row of zeros. */
     float (*quantise_weights)(int8_t *q, const float *w, long k);
     void (*f16_to_f32)(float *out, const uint16_t *in, long n);

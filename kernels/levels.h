@@ -17,6 +17,8 @@ void kern_overlay_openblas(struct kern_table *table);
 void kern_gemm_f32_scalar(const struct kern_gemm *job); /* scalar_gemm.c */
 void kern_gemm_bf16_scalar(const struct kern_gemm *job);
 void kern_gemm_int8_scalar(const struct kern_gemm *job);
+void kern_gemm_int7_scalar(const struct kern_gemm *job);
+float kern_limit_s8_scalar(int8_t *q, long k);
 void kern_gelu_scalar(float *x, long n);
 #if defined(__aarch64__)
 void kern_overlay_neon(struct kern_table *table);    /* neon.c, with the products of gemm_neon.c */
@@ -47,7 +49,7 @@ int kern_amx_usable(void);
 double kern_amx_chain(enum kern_scheme scheme, long steps);
 
 void kern_gemm_f32_avx2(const struct kern_gemm *job);
-void kern_gemm_int8_avx2(const struct kern_gemm *job);
+void kern_gemm_int7_avx2(const struct kern_gemm *job);
 void kern_gemm_f32_avx512(const struct kern_gemm *job);
 void kern_gemm_int8_vnni(const struct kern_gemm *job);
 void kern_gemm_int8_amx(const struct kern_gemm *job);
@@ -59,6 +61,9 @@ void kern_gemm_bf16_avx512(const struct kern_gemm *job);
 void kern_gemm_bf16_dot(const struct kern_gemm *job); /* where kern_has_bf16_dot */
 /* probe.c: whether the CPU has AVX-512 BF16, which the VNNI level uses where it is there. */
 int kern_has_bf16_dot(void);
+/* avx2.c: prepare[KERN_INT7]. */
+void kern_quantise_blocks_avx2(const struct kern_table *table, struct kern_rows *rows, long width,
+                               long m0, long m1);
 void kern_gelu_avx2(float *x, long n);
 void kern_gelu_avx512(float *x, long n);
 
@@ -75,6 +80,8 @@ void kern_round_row_avx2(struct kern_rows *rows, long m, long width);
 void kern_round_row_avx512(struct kern_rows *rows, long m, long width);
 
 /* pack_avx2.c and pack_avx512.c: packing, quantised weights, conversions to float. */
+void kern_pack_int8_avx512(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL],
+                           long k);
 void kern_overlay_pack_avx2(struct kern_table *table);
 void kern_overlay_pack_avx512(struct kern_table *table);
 #endif

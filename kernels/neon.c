@@ -40,11 +40,12 @@ static inline uint8x16_t quantised(const float32x4_t x[4], const struct kern_q8_
                        vmovn_u16(vcombine_u16(half[2], half[3])));
 }
 
-static void quantise_row(struct kern_rows *rows, long m, long width, struct extremes e, int q8_max)
+static void quantise_row(struct kern_rows *rows, long m, long width, struct extremes e)
 {
     const float *x = rows->f32 + m * rows->stride;
     uint8_t *q = rows->q8 + m * rows->q8_stride;
-    const struct kern_q8_range range = kern_q8_range(vminvq_f32(e.lo), vmaxvq_f32(e.hi), q8_max);
+    const struct kern_q8_range range =
+        kern_q8_range(vminvq_f32(e.lo), vmaxvq_f32(e.hi), KERN_INT8_MAX);
     rows->scale[m] = range.scale;
     rows->zero[m] = range.zero;
     for (long i = 0; i < width; i += BLOCK) {
@@ -61,6 +62,7 @@ static void quantise_row(struct kern_rows *rows, long m, long width, struct extr
 static void quantise(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
                      long m1)
 {
+    (void)table;
     for (long m = m0; m < m1; m++) {
         const float *x = rows->f32 + m * rows->stride;
         struct extremes even = no_extremes();
@@ -74,7 +76,7 @@ static void quantise(const struct kern_table *table, struct kern_rows *rows, lon
             even = extremes_with(even, kern_load4(x + i, width - i));
         even.lo = vminq_f32(even.lo, odd.lo);
         even.hi = vmaxq_f32(even.hi, odd.hi);
-        quantise_row(rows, m, width, even, table->q8_max);
+        quantise_row(rows, m, width, even);
     }
 }
 
@@ -151,8 +153,10 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
         const float mean = add_row(job->x + m * job->x_stride, residual, y, job->width);
         const float variance = variance_row(y, mean, job->width);
         const struct extremes e = scale_row(job, y, mean, 1.0f / sqrtf(variance + job->eps));
-        if (job->y->q8)
-            quantise_row(job->y, m, job->width, e, table->q8_max);
+        if (job->y->q8 && job->y->q8_max == KERN_INT8_MAX)
+            quantise_row(job->y, m, job->width, e);
+        else if (job->y->q8)
+            table->prepare[KERN_INT7](table, job->y, job->width, m, m + 1);
         if (job->y->bf16)
             table->prepare[KERN_BF16](table, job->y, job->width, m, m + 1);
     }

@@ -63,14 +63,16 @@ static inline __m256i load_weights(const int8_t *row, long at, long k)
 }
 
 /* Four k of a column are one 32-bit word, so a block of 32 k of 8 columns is an 8 by 8 transpose of words. */
-static void pack_s8(void *panel, int32_t column_sum[KERN_PANEL],
-                    const int8_t *const rows[KERN_PANEL], long k)
+static void pack_int7(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL],
+                      long k)
 {
     const int stream = is_aligned(panel);
     const __m256i ones8 = _mm256_set1_epi8(1);
     const __m256i ones16 = _mm256_set1_epi16(1);
     __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (long i = 0; i < kern_round_up(k, KERN_Q8_ALIGN); i += BYTES) {
+        if (i % KERN_INT7_BLOCK == 0)
+            sum[0] = sum[1] = _mm256_setzero_si256();
         for (int half = 0; half < 2; half++) {
             __m256i row[LANES];
 #pragma GCC unroll 8
@@ -83,11 +85,34 @@ static void pack_s8(void *panel, int32_t column_sum[KERN_PANEL],
                 const __m256i pairs = _mm256_maddubs_epi16(ones8, row[j]);
                 sum[half] = _mm256_add_epi32(sum[half], _mm256_madd_epi16(pairs, ones16));
             }
+            int32_t *to = column_sum + i / KERN_INT7_BLOCK * KERN_PANEL + half * LANES;
+            _mm256_storeu_si256((__m256i *)(void *)to, sum[half]);
         }
     }
-    _mm256_storeu_si256((__m256i *)(void *)column_sum, sum[0]);
-    _mm256_storeu_si256((__m256i *)(void *)(column_sum + LANES), sum[1]);
     _mm_sfence();
+}
+
+/* Sums in 16 bits of the positive or, by magnitude, the negative of 32 weights: in lanes 0 and 1 of every 64 bits, those of a
+ * group of 8 k. */
+static inline __m256i lane_sums(__m256i magnitudes)
+{
+    const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_set1_epi8(1));
+    return _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));
+}
+
+/* Most columns need no limiting: that is found out here, and the rest left to the specification. */
+static float limit_s8(int8_t *q, long k)
+{
+    const __m256i most = _mm256_set1_epi16(KERN_INT7_PAIR_MAX);
+    const __m256i lanes = _mm256_set1_epi64x(0xffffffff), zero = _mm256_setzero_si256();
+    __m256i over = zero;
+    for (long i = 0; i < k; i += BYTES) {
+        const __m256i w = load_weights(q, i, k);
+        const __m256i above = lane_sums(_mm256_max_epi8(w, zero));
+        const __m256i below = lane_sums(_mm256_abs_epi8(_mm256_min_epi8(w, zero)));
+        over = _mm256_or_si256(over, _mm256_cmpgt_epi16(_mm256_max_epi16(above, below), most));
+    }
+    return _mm256_testz_si256(over, lanes) ? 1.0f : kern_limit_s8_scalar(q, k);
 }
 
 static float greatest_magnitude(const float *w, long k)
@@ -181,7 +206,8 @@ static void s8_to_f32(float *out, const int8_t *in, float scale, long n)
 void kern_overlay_pack_avx2(struct kern_table *table)
 {
     table->pack_floats[KERN_F32] = pack_f32;
-    table->pack_s8 = pack_s8;
+    table->pack_s8[KERN_INT7] = pack_int7;
+    table->limit_s8 = limit_s8;
     table->quantise_weights = quantise_weights;
     table->f16_to_f32 = f16_to_f32;
     table->bf16_to_f32 = bf16_to_f32;

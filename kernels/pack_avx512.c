@@ -53,8 +53,8 @@ static void pack_f32(void *panel, const float *const rows[KERN_PANEL], long k)
 }
 
 /* Four k of a column are one 32-bit word, so a block of 64 k is a 16 by 16 transpose of words. */
-static void pack_s8(void *panel, int32_t column_sum[KERN_PANEL],
-                    const int8_t *const rows[KERN_PANEL], long k)
+void kern_pack_int8_avx512(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL],
+                           long k)
 {
     const int stream = is_aligned(panel);
     const __m512i ones8 = _mm512_set1_epi8(1);
@@ -144,7 +144,6 @@ static void s8_to_f32(float *out, const int8_t *in, float scale, long n)
 void kern_overlay_pack_avx512(struct kern_table *table)
 {
     table->pack_floats[KERN_F32] = pack_f32;
-    table->pack_s8 = pack_s8;
     table->quantise_weights = quantise_weights;
     table->f16_to_f32 = f16_to_f32;
     table->bf16_to_f32 = bf16_to_f32;

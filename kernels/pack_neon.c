@@ -39,8 +39,7 @@ static inline int8x16_t load_weights(const int8_t *row, long at, long k)
 }
 
 /* Four k of a column are one 32-bit word, so a block of 16 k of 4 columns is a 4 by 4 transpose of words. */
-static void pack_s8(void *panel, int32_t column_sum[KERN_PANEL],
-                    const int8_t *const rows[KERN_PANEL], long k)
+static void pack_s8(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL], long k)
 {
     char *out = panel;
     memset(column_sum, 0, KERN_PANEL * sizeof(*column_sum));
@@ -135,7 +134,7 @@ static void s8_to_f32(float *out, const int8_t *in, float scale, long n)
 void kern_overlay_pack_neon(struct kern_table *table)
 {
     table->pack_floats[KERN_F32] = pack_f32;
-    table->pack_s8 = pack_s8;
+    table->pack_s8[KERN_INT8] = pack_s8;
     table->quantise_weights = quantise_weights;
     table->f16_to_f32 = f16_to_f32;
     table->bf16_to_f32 = bf16_to_f32;

@@ -68,7 +68,8 @@ __attribute__((target("avx2,fma"))) static double avx2_f32(void)
     return CHAINS * 8 * 2;
 }
 
-__attribute__((target("avx2,fma"))) static double avx2_int8(void)
+/* As gemm_int7_avx2.c: two products' sums added in 16 bits, then widened. */
+__attribute__((target("avx2,fma"))) static double avx2_int7(void)
 {
     __m256i sums[CHAINS], x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(2),
                           ones = _mm256_set1_epi16(1);
@@ -77,14 +78,20 @@ __attribute__((target("avx2,fma"))) static double avx2_int8(void)
     for (long step = 0; step < STEPS; step++) {
 #pragma GCC unroll 12
         for (int i = 0; i < CHAINS; i++) {
-            __asm__ volatile("" : "+x"(x));
-            sums[i] =
-                _mm256_add_epi32(sums[i], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), ones));
+            __m256i sum = sums[i], pairs, next;
+            __asm__ volatile("vpmaddubsw %[y], %[x], %[pairs]\n\t"
+                             "vpmaddubsw %[y], %[x], %[next]\n\t"
+                             "vpaddw %[next], %[pairs], %[pairs]\n\t"
+                             "vpmaddwd %[ones], %[pairs], %[pairs]\n\t"
+                             "vpaddd %[pairs], %[sum], %[sum]"
+                             : [sum] "+x"(sum), [pairs] "=&x"(pairs), [next] "=&x"(next)
+                             : [x] "x"(x), [y] "x"(y), [ones] "x"(ones));
+            sums[i] = sum;
         }
     }
     for (int i = 0; i < CHAINS; i++)
         __asm__ volatile("" : : "x"(sums[i]));
-    return CHAINS * 32 * 2;
+    return CHAINS * 64 * 2;
 }
 
 __attribute__((target("avx512f"))) static double avx512_f32(void)
@@ -198,18 +205,20 @@ static chain *find_chain(enum kern_level level, enum kern_scheme scheme)
     if (level == KERN_OPENBLAS)
         level = kern_best_level();
 #if defined(__x86_64__)
-    if (level >= KERN_AMX && scheme != KERN_F32)
+    if (level >= KERN_AMX && scheme != KERN_F32 && scheme != KERN_INT7)
         return scheme == KERN_INT8 ? amx_int8 : scheme == KERN_BF16 ? amx_bf16 : amx_split;
     if (level >= KERN_VNNI && scheme == KERN_INT8)
         return vnni_int8;
     if (level >= KERN_VNNI && scheme == KERN_BF16 && kern_has_bf16_dot())
         return dot_bf16;
+    if (level >= KERN_AVX2 && scheme == KERN_INT7)
+        return avx2_int7;
     if (level >= KERN_AVX512 && scheme != KERN_INT8)
         return avx512_f32;
-    if (level >= KERN_AVX2)
-        return scheme == KERN_INT8 ? avx2_int8 : avx2_f32;
+    if (level >= KERN_AVX2 && scheme != KERN_INT8)
+        return avx2_f32;
 #endif
-    return scheme == KERN_INT8 ? scalar_int8 : scalar_f32;
+    return kern_is_quantised(scheme) ? scalar_int8 : scalar_f32;
 }
 
 double kern_peak_gops(enum kern_level level, enum kern_scheme scheme)

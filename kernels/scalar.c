@@ -8,28 +8,44 @@
 #include "kernels/levels.h"
 #include "kernels/quantise.h"
 
-/* Bit-exact on every level. A NaN counts for neither end of the range and becomes 0. */
+/* Values that share a scale. A NaN counts for neither end of the range and becomes 0. */
+static void quantise_block(const float *x, long width, int q8_max, uint8_t *q, float *scale,
+                           int32_t *zero)
+{
+    float lo = 0.0f;
+    float hi = 0.0f;
+    for (long i = 0; i < width; i++) {
+        lo = x[i] < lo ? x[i] : lo;
+        hi = x[i] > hi ? x[i] : hi;
+    }
+    const struct kern_q8_range range = kern_q8_range(lo, hi, q8_max);
+    *scale = range.scale;
+    *zero = range.zero;
+    for (long i = 0; i < width; i++) {
+        /* Clamped before it is rounded: the same answer, and always inside an int. */
+        float t = x[i] * range.inverse;
+        t = t > range.low ? t : range.low;
+        t = t < range.high ? t : range.high;
+        q[i] = (uint8_t)((int32_t)lrintf(t) + range.zero);
+    }
+}
+
+/* Bit-exact on every level. */
 static void quantise(const struct kern_table *table, struct kern_rows *rows, long width, long m0,
                      long m1)
 {
+    (void)table;
+    const int in_blocks = rows->q8_max == KERN_INT7_MAX;
+    const long blocks = in_blocks ? kern_int7_blocks(width) : 1;
+    const long length = in_blocks ? KERN_INT7_BLOCK : width;
     for (long m = m0; m < m1; m++) {
         const float *x = rows->f32 + m * rows->stride;
         uint8_t *q = rows->q8 + m * rows->q8_stride;
-        float lo = 0.0f;
-        float hi = 0.0f;
-        for (long i = 0; i < width; i++) {
-            lo = x[i] < lo ? x[i] : lo;
-            hi = x[i] > hi ? x[i] : hi;
-        }
-        const struct kern_q8_range range = kern_q8_range(lo, hi, table->q8_max);
-        rows->scale[m] = range.scale;
-        rows->zero[m] = range.zero;
-        for (long i = 0; i < width; i++) {
-            /* Clamped before it is rounded: the same answer, and always inside an int. */
-            float t = x[i] * range.inverse;
-            t = t > range.low ? t : range.low;
-            t = t < range.high ? t : range.high;
-            q[i] = (uint8_t)((int32_t)lrintf(t) + range.zero);
+        for (long b = 0; b < blocks; b++) {
+            const long from = b * length, at = m * rows->scale_stride + b;
+            const long left = width - from < length ? width - from : length;
+            quantise_block(x + from, left, rows->q8_max, q + from, rows->scale + at,
+                           rows->zero + at);
         }
         memset(q + width, 0, (size_t)(kern_round_up(width, KERN_Q8_ALIGN) - width));
     }
@@ -164,18 +180,71 @@ static void pack_bf16(void *panel, const float *const rows[KERN_PANEL], long k)
     }
 }
 
-static void pack_s8(void *panel, int32_t column_sum[KERN_PANEL],
-                    const int8_t *const rows[KERN_PANEL], long k)
+static void pack_blocks(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL],
+                        long k, long block)
 {
     int8_t *out = panel;
-    memset(column_sum, 0, KERN_PANEL * sizeof(*column_sum));
     for (long i = 0; i < kern_round_up(k, KERN_Q8_ALIGN); i++) {
+        int32_t *sum = column_sum + i / block * KERN_PANEL;
+        if (i % block == 0)
+            memset(sum, 0, KERN_PANEL * sizeof(*sum));
         for (long j = 0; j < KERN_PANEL; j++) {
             const int8_t w = rows[j] && i < k ? rows[j][i] : 0;
             out[(i / 4 * KERN_PANEL + j) * 4 + i % 4] = w;
-            column_sum[j] += w;
+            sum[j] += w;
         }
     }
+}
+
+static void pack_int8(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL],
+                      long k)
+{
+    pack_blocks(panel, column_sum, rows, k, kern_round_up(k, KERN_Q8_ALIGN));
+}
+
+static void pack_int7(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL],
+                      long k)
+{
+    pack_blocks(panel, column_sum, rows, k, KERN_INT7_BLOCK);
+}
+
+/* What may not grow past KERN_INT7_PAIR_MAX: the sums of the positive and of the negative weights of lane 0 or 1 of 8 k,
+ * of which `left` are there. */
+static void lane_sums(const int8_t *q, int lane, long left, int sums[2])
+{
+    sums[0] = sums[1] = 0;
+    for (int i = 0; i < 8 && i < left; i++)
+        if (i / 2 % 2 == lane)
+            sums[q[i] < 0] += q[i] < 0 ? -q[i] : q[i];
+}
+
+/* Bit-exact on every level. */
+float kern_limit_s8_scalar(int8_t *q, long k)
+{
+    enum { GROUP = 8, FEW = 32 }; /* one lane in so many is few */
+    long lanes = 0, over = 0;
+    int worst = KERN_INT7_PAIR_MAX, sums[2];
+    for (long i = 0; i < k; i += GROUP)
+        for (int lane = 0; lane < 2; lane++) {
+            lane_sums(q + i, lane, k - i, sums);
+            const int larger = sums[0] > sums[1] ? sums[0] : sums[1];
+            worst = larger > worst ? larger : worst;
+            over += larger > KERN_INT7_PAIR_MAX;
+            lanes++;
+        }
+    const float factor = over * FEW > lanes ? (float)KERN_INT7_PAIR_MAX / (float)worst : 1.0f;
+    for (long i = 0; factor < 1.0f && i < k; i++)
+        q[i] = (int8_t)lrintf((float)q[i] * factor);
+    for (long i = 0; i < k; i += GROUP)
+        for (int lane = 0; lane < 2; lane++) {
+            lane_sums(q + i, lane, k - i, sums);
+            for (int j = 0; j < GROUP && j < k - i; j++) {
+                const int sum = sums[q[i + j] < 0];
+                if (j / 2 % 2 == lane && sum > KERN_INT7_PAIR_MAX)
+                    q[i + j] = (int8_t)(q[i + j] * KERN_INT7_PAIR_MAX / sum);
+            }
+        }
+    return 1.0f / factor;
 }
 
 /* Bit-exact on every level, by true divisions. A NaN counts for nothing and becomes 0. */
@@ -229,22 +298,27 @@ void kern_overlay_scalar(struct kern_table *table)
 {
     *table = (struct kern_table){
         .level = KERN_SCALAR,
-        .q8_max = 255,
+        .fast_int8 = KERN_INT8,
         .panel_group = 1,
         .gemm = {[KERN_F32] = kern_gemm_f32_scalar,
                  [KERN_BF16] = kern_gemm_bf16_scalar,
-                 [KERN_INT8] = kern_gemm_int8_scalar},
-        .prepare =
-            {[KERN_BF16] = round_rows, [KERN_INT8] = quantise, [KERN_SPLIT_BF16] = round_rows},
+                 [KERN_INT8] = kern_gemm_int8_scalar,
+                 [KERN_INT7] = kern_gemm_int7_scalar},
+        .prepare = {[KERN_BF16] = round_rows,
+                    [KERN_INT8] = quantise,
+                    [KERN_INT7] = quantise,
+                    [KERN_SPLIT_BF16] = round_rows},
         .add_norm = add_norm,
         .attention = attention,
         .attention_scratch = attention_scratch,
         .gelu = kern_gelu_scalar,
         .panel_bytes = {[KERN_F32] = panel_bytes_f32,
                         [KERN_BF16] = panel_bytes_bf16,
-                        [KERN_INT8] = panel_bytes_int8},
+                        [KERN_INT8] = panel_bytes_int8,
+                        [KERN_INT7] = panel_bytes_int8},
         .pack_floats = {[KERN_F32] = pack_f32, [KERN_BF16] = pack_bf16},
-        .pack_s8 = pack_s8,
+        .pack_s8 = {[KERN_INT8] = pack_int8, [KERN_INT7] = pack_int7},
+        .limit_s8 = kern_limit_s8_scalar,
         .quantise_weights = quantise_weights,
         .f16_to_f32 = f16_to_f32,
         .bf16_to_f32 = bf16_to_f32,

@@ -14,8 +14,13 @@
  * Exactly: acc = sum over i of q[row][i] * w[col][i]                     in int32 i   = acc -
  * zero[row] * column_sum[col]                       in int32 y   = epilogue(fmaf((float)i *
  * x.scale[row], w.scale[col], bias[col])) with (float)i and the first product rounded to nearest
- * even. Neither int32 overflows for k <= 32768. Every level with the same q8_max gives the same
- * bytes for KERN_IDENTITY. A row of q is plain u8, its padding up to 64 is zero.
+ * even. Neither int32 overflows for k <= 32768. Every level gives the same bytes for KERN_IDENTITY.
+ * A row of q is plain u8, its padding up to 64 is zero.
+ *
+ * KERN_INT7. The same panels and rows. Over the blocks b in order, from real = 0:
+ *     real = fmaf((float)(acc[b] - zero[row][b] * column_sum[b][col]), x.scale[row][b], real)
+ * with acc[b] the sum over the block's k; then y = epilogue(fmaf(real, w.scale[col], bias[col])). Every level that has the
+ * scheme gives the same bytes for KERN_IDENTITY.
  */
 #include <math.h>
 
@@ -93,6 +98,39 @@ void kern_gemm_int8_scalar(const struct kern_gemm *job)
                 const long col = p * KERN_PANEL + j;
                 const int32_t sum = acc[j] - job->x->zero[m] * w->column_sum[col];
                 y[j] = fmaf((float)sum * job->x->scale[m], w->scale[col], w->bias[col]);
+            }
+            if (job->epilogue == KERN_GELU)
+                kern_gelu_scalar(y, KERN_PANEL);
+        }
+    }
+}
+
+void kern_gemm_int7_scalar(const struct kern_gemm *job)
+{
+    const struct kern_weights *w = job->w;
+    const long k = kern_round_up(w->k, KERN_Q8_ALIGN), blocks = kern_int7_blocks(k);
+    for (long p = job->p0; p < job->p1; p++) {
+        const int8_t *panel = (const int8_t *)w->panels + p * k * KERN_PANEL;
+        for (long m = job->m0; m < job->m1; m++) {
+            const uint8_t *q = job->x->q8 + m * job->x->q8_stride;
+            float *y = job->y + m * job->y_stride + p * KERN_PANEL;
+            float real[KERN_PANEL] = {0};
+            for (long b = 0; b < blocks; b++) {
+                const long at = m * job->x->scale_stride + b;
+                const int32_t *column_sum = w->column_sum + (p * blocks + b) * KERN_PANEL;
+                int32_t acc[KERN_PANEL] = {0};
+                for (long i = b * KERN_INT7_BLOCK; i < k && i < (b + 1) * KERN_INT7_BLOCK; i++) {
+                    for (long j = 0; j < KERN_PANEL; j++)
+                        acc[j] += q[i] * panel[(i / 4 * KERN_PANEL + j) * 4 + i % 4];
+                }
+                for (long j = 0; j < KERN_PANEL; j++) {
+                    const int32_t sum = acc[j] - job->x->zero[at] * column_sum[j];
+                    real[j] = fmaf((float)sum, job->x->scale[at], real[j]);
+                }
+            }
+            for (long j = 0; j < KERN_PANEL; j++) {
+                const long col = p * KERN_PANEL + j;
+                y[j] = fmaf(real[j], w->scale[col], w->bias[col]);
             }
             if (job->epilogue == KERN_GELU)
                 kern_gelu_scalar(y, KERN_PANEL);

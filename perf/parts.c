@@ -15,6 +15,7 @@ struct parts {
     void *scratch;       /* of attention */
     void *panel;         /* packed */
     int8_t *quantised;   /* (16, feed-forward) */
+    int32_t *column_sum; /* (blocks, 16) */
     long m;
 };
 
@@ -22,8 +23,8 @@ typedef void part_fn(struct parts *parts);
 
 static void run_quantise(struct parts *parts)
 {
-    parts->table.prepare[KERN_INT8](&parts->table, &parts->x, parts->model->feed_forward, 0,
-                                    parts->m);
+    parts->table.prepare[parts->table.fast_int8](&parts->table, &parts->x,
+                                                 parts->model->feed_forward, 0, parts->m);
 }
 
 static void add_norm(struct parts *parts, struct kern_rows *y)
@@ -103,12 +104,12 @@ static void run_pack_bf16(struct parts *parts)
 
 static void run_pack_s8(struct parts *parts)
 {
-    int32_t column_sum[KERN_PANEL];
     const int8_t *rows[KERN_PANEL];
     for (int i = 0; i < KERN_PANEL; i++)
         rows[i] = parts->quantised + i * parts->model->feed_forward;
     for (long i = 0; i < parts->m; i++)
-        parts->table.pack_s8(parts->panel, column_sum, rows, parts->model->feed_forward);
+        parts->table.pack_s8[parts->table.fast_int8](parts->panel, parts->column_sum, rows,
+                                                     parts->model->feed_forward);
 }
 
 static void run_quantise_weights(struct parts *parts)
@@ -117,15 +118,18 @@ static void run_quantise_weights(struct parts *parts)
         parts->table.quantise_weights(parts->quantised, parts->x.f32, parts->model->feed_forward);
 }
 
-static struct kern_rows make_rows(long m, long width)
+static struct kern_rows make_rows(enum kern_scheme scheme, long m, long width)
 {
+    size_t scales = (size_t)(m * kern_int7_blocks(width)); /* the most that a scheme has */
     long pitch = perf_pitch(width * (long)sizeof(float));
     struct kern_rows rows = {.f32 = perf_memory((size_t)(m * pitch)),
                              .stride = pitch / (long)sizeof(float),
                              .q8 = perf_memory((size_t)(m * perf_pitch(width))),
                              .q8_stride = perf_pitch(width),
-                             .scale = perf_memory((size_t)m * sizeof(float)),
-                             .zero = perf_memory((size_t)m * sizeof(int32_t))};
+                             .q8_max = scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX,
+                             .scale_stride = scheme == KERN_INT7 ? kern_int7_blocks(width) : 1,
+                             .scale = perf_memory(scales * sizeof(float)),
+                             .zero = perf_memory(scales * sizeof(int32_t))};
     perf_fill(rows.f32, (size_t)(m * rows.stride));
     return rows;
 }
@@ -196,15 +200,19 @@ void perf_parts(const struct perf_settings *settings, const struct perf_model *m
     long most = settings->tokens[settings->token_count - 1], f = model->feed_forward;
     long allocated = most > KERN_PANEL ? most : KERN_PANEL;
     long width = f > 3 * model->hidden ? f : 3 * model->hidden;
-    parts.x = make_rows(allocated, width);
-    parts.y = make_rows(allocated, width);
+    parts.x = make_rows(parts.table.fast_int8, allocated, width);
+    parts.y = make_rows(parts.table.fast_int8, allocated, width);
     parts.gamma = perf_memory((size_t)model->hidden * sizeof(float));
     parts.beta = perf_memory((size_t)model->hidden * sizeof(float));
     parts.scratch = perf_memory(parts.table.attention_scratch(most, model->hidden / model->heads));
     parts.panel = perf_memory(parts.table.panel_bytes[KERN_F32](f));
     parts.quantised = perf_memory((size_t)(KERN_PANEL * f));
+    parts.column_sum = perf_memory((size_t)(KERN_PANEL * kern_int7_blocks(f)) * sizeof(int32_t));
     perf_fill(parts.gamma, (size_t)model->hidden);
-    perf_fill_s8(parts.quantised, (size_t)(KERN_PANEL * f));
+    float *weights = perf_memory((size_t)(KERN_PANEL * f) * sizeof *weights);
+    perf_fill_weights(weights, (size_t)(KERN_PANEL * f));
+    parts.table.quantise_weights(parts.quantised, weights, KERN_PANEL * f);
+    free(weights);
 
     if (!settings->json)
         printf(
@@ -224,4 +232,5 @@ void perf_parts(const struct perf_settings *settings, const struct perf_model *m
     free(parts.scratch);
     free(parts.panel);
     free(parts.quantised);
+    free(parts.column_sum);
 }

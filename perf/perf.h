@@ -47,9 +47,9 @@ bool perf_again(const struct perf_times *times, double start, double seconds);
 /* Zeroed memory aligned to 2 MiB, in large pages where the system has them, as the engine's; ends
  * the program where there is none. Free with free(). */
 void *perf_memory(size_t bytes);
-/* Fills with values about -1..1 (floats) or -127..127, the same at every run. */
+/* Fills with activations, -1..1, or with weights, distributed much as trained ones are; the same at every run. */
 void perf_fill(float *x, size_t count);
-void perf_fill_s8(int8_t *x, size_t count);
+void perf_fill_weights(float *x, size_t count);
 /* GB/s of reading `bytes` bytes in order, again and again: what streaming weights of that size can
  * reach. */
 double perf_read_bandwidth(const void *memory, size_t bytes);

@@ -9,7 +9,7 @@
 enum { PRODUCTS = 4, LAYERS_MAX = 48 };
 
 static const char *const product_names[PRODUCTS] = {"qkv", "out", "ffn1", "ffn2"};
-static const char *const scheme_names[KERN_SCHEMES] = {"f32", "bf16", "int8", "split"};
+static const char *const scheme_names[KERN_SCHEMES] = {"f32", "bf16", "int8", "split", "int7"};
 
 struct bench {
     const struct perf_settings *settings;
@@ -32,28 +32,30 @@ static void pack_layer(struct bench *bench)
     long longest = 0;
     for (int p = 0; p < PRODUCTS; p++)
         longest = bench->k[p] > longest ? bench->k[p] : longest;
-    float *row = perf_memory((size_t)longest * sizeof *row);
-    int8_t *row_s8 = perf_memory((size_t)longest);
-    perf_fill(row, (size_t)longest);
-    perf_fill_s8(row_s8, (size_t)longest);
+    float *floats = perf_memory((size_t)(KERN_PANEL * longest) * sizeof *floats);
+    int8_t *bytes = perf_memory((size_t)(KERN_PANEL * longest));
+    perf_fill_weights(floats, (size_t)(KERN_PANEL * longest));
     const float *rows[KERN_PANEL];
     const int8_t *rows_s8[KERN_PANEL];
     for (int i = 0; i < KERN_PANEL; i++) {
-        rows[i] = row;
-        rows_s8[i] = row_s8;
+        rows[i] = floats + i * longest;
+        rows_s8[i] = bytes + i * longest;
+        bench->table.quantise_weights(bytes + i * longest, rows[i], longest);
+        if (bench->scheme == KERN_INT7)
+            bench->table.limit_s8(bytes + i * longest, longest);
     }
 
     char *panel = bench->weights;
     for (int p = 0; p < PRODUCTS; p++)
         for (long i = 0; i < bench->n[p] / KERN_PANEL; i++) {
-            if (bench->scheme == KERN_INT8)
-                bench->table.pack_s8(panel, bench->column_sum, rows_s8, bench->k[p]);
+            if (kern_is_quantised(bench->scheme))
+                bench->table.pack_s8[bench->scheme](panel, bench->column_sum, rows_s8, bench->k[p]);
             else
                 bench->table.pack_floats[bench->scheme](panel, rows, bench->k[p]);
             panel += bench->table.panel_bytes[bench->scheme](bench->k[p]);
         }
-    free(row);
-    free(row_s8);
+    free(floats);
+    free(bytes);
 }
 
 static void make_weights(struct bench *bench)
@@ -74,7 +76,8 @@ static void make_weights(struct bench *bench)
     size_t columns = (size_t)(3 * d > f ? 3 * d : f);
     bench->bias = perf_memory(columns * sizeof *bench->bias);
     bench->scale = perf_memory(columns * sizeof *bench->scale);
-    bench->column_sum = perf_memory(columns * sizeof *bench->column_sum);
+    size_t blocks = (size_t)kern_int7_blocks(f); /* the most that a column has sums of */
+    bench->column_sum = perf_memory(columns * blocks * sizeof *bench->column_sum);
     perf_fill(bench->bias, columns);
     perf_fill(bench->scale, columns);
     pack_layer(bench);
@@ -91,13 +94,15 @@ static void make_rows(struct bench *bench)
     struct kern_rows *x = &bench->x;
     x->stride = pitch / (long)sizeof(float);
     x->q8_stride = perf_pitch(width);
+    x->q8_max = bench->scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
+    x->scale_stride = bench->scheme == KERN_INT7 ? kern_int7_blocks(width) : 1;
     x->bf16_stride = perf_pitch(width * (long)sizeof(uint16_t)) / (long)sizeof(uint16_t);
     x->f32 = perf_memory((size_t)(m * pitch));
     x->q8 = perf_memory((size_t)(m * x->q8_stride));
     x->bf16 = perf_memory((size_t)(m * x->bf16_stride) * sizeof *x->bf16);
     x->bf16_low = perf_memory((size_t)(m * x->bf16_stride) * sizeof *x->bf16_low);
-    x->scale = perf_memory((size_t)m * sizeof *x->scale);
-    x->zero = perf_memory((size_t)m * sizeof *x->zero);
+    x->scale = perf_memory((size_t)(m * x->scale_stride) * sizeof *x->scale);
+    x->zero = perf_memory((size_t)(m * x->scale_stride) * sizeof *x->zero);
     bench->y = perf_memory((size_t)(m * pitch));
     perf_fill(x->f32, (size_t)(m * x->stride));
     if (bench->table.prepare[bench->scheme])

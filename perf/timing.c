@@ -63,11 +63,15 @@ void perf_fill(float *x, size_t count)
         x[i] = (float)next_random(&state) / (float)(1 << 23) - 1.0F;
 }
 
-void perf_fill_s8(int8_t *x, size_t count)
+void perf_fill_weights(float *x, size_t count)
 {
+    enum { TERMS = 4 }; /* nearly a normal distribution */
     uint32_t state = 2;
-    for (size_t i = 0; i < count; i++)
-        x[i] = (int8_t)((int)(next_random(&state) % 255) - 127);
+    for (size_t i = 0; i < count; i++) {
+        x[i] = 0;
+        for (int term = 0; term < TERMS; term++)
+            x[i] += (float)next_random(&state) / (float)(1 << 23) - 1.0F;
+    }
 }
 
 double perf_read_bandwidth(const void *memory, size_t bytes)

@@ -31,11 +31,17 @@ static size_t panels_bytes(const struct weights_pack_job *job)
     return (size_t)padded((long)(panel * (size_t)weights_pack_panels(job)), 64);
 }
 
+/* Column sums of a panel, in panels. */
+static size_t sum_blocks(const struct weights_pack_job *job)
+{
+    return job->scheme == KERN_INT7 ? (size_t)kern_int7_blocks(job_columns(job)) : 1;
+}
+
 size_t weights_pack_bytes(const struct weights_pack_job *job)
 {
-    /* bias, scale and column sum: three vectors of four-byte values. */
-    size_t vectors = 3 * sizeof(float) * KERN_PANEL * (size_t)weights_pack_panels(job);
-    return panels_bytes(job) + vectors;
+    /* bias, scale and column sums: vectors of four-byte values. */
+    size_t vectors = (2 + sum_blocks(job)) * KERN_PANEL * (size_t)weights_pack_panels(job);
+    return panels_bytes(job) + sizeof(float) * vectors;
 }
 
 void weights_pack_begin(const struct weights_pack_job *job, void *memory)
@@ -49,7 +55,7 @@ void weights_pack_begin(const struct weights_pack_job *job, void *memory)
         .panels = memory,
         .bias = vectors,
     };
-    if (job->scheme == KERN_INT8) {
+    if (kern_is_quantised(job->scheme)) {
         job->packed->scale = vectors + length;
         job->packed->column_sum = (const int32_t *)(const void *)(vectors + 2 * length);
     }
@@ -92,6 +98,28 @@ static const struct weights_linear *find_part(const struct weights_pack_job *job
     return NULL;
 }
 
+/* Row n of a part as s8, in the tensor's own memory or in `bytes` (k), and its scale; `floats` (k) is scratch. */
+static const int8_t *quantised_row(const struct weights_pack_job *job,
+                                   const struct weights_linear *part, long n, int8_t *bytes,
+                                   float *floats, float *scale)
+{
+    const struct weights_tensor *tensor = &part->weight;
+    const long k = tensor->cols;
+    if (tensor->dtype != WEIGHTS_I8) {
+        const float *row = weights_row(tensor, n, job->table, floats);
+        *scale = job->table->quantise_weights(bytes, row, k);
+    } else {
+        const int8_t *row = (const int8_t *)tensor->data + n * k;
+        *scale = tensor->scale[n];
+        if (job->scheme != KERN_INT7)
+            return row;
+        memcpy(bytes, row, (size_t)k);
+    }
+    if (job->scheme == KERN_INT7)
+        *scale *= job->table->limit_s8(bytes, k);
+    return bytes;
+}
+
 void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratch)
 {
     const struct kern_table *table = job->table;
@@ -101,7 +129,6 @@ void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratc
     const float *float_rows[KERN_PANEL] = {0};
     const int8_t *byte_rows[KERN_PANEL] = {0};
     float bias[KERN_PANEL] = {0}, scale[KERN_PANEL] = {0};
-    int32_t column_sum[KERN_PANEL] = {0};
 
     for (int j = 0; j < KERN_PANEL; j++) {
         long n = p * KERN_PANEL + j;
@@ -110,17 +137,11 @@ void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratc
             continue;
         if (part->bias.data)
             bias[j] = ((const float *)part->bias.data)[n];
-        if (job->scheme == KERN_INT8 && part->weight.dtype == WEIGHTS_I8) {
-            byte_rows[j] = (const int8_t *)part->weight.data + n * k;
-            scale[j] = part->weight.scale[n];
-            continue;
-        }
-        float_rows[j] = weights_row(&part->weight, n, table, floats + j * padded(k, 64));
-        if (job->scheme == KERN_INT8) {
-            int8_t *row = bytes + j * padded(k, 64);
-            scale[j] = table->quantise_weights(row, float_rows[j], k);
-            byte_rows[j] = row;
-        }
+        if (kern_is_quantised(job->scheme))
+            byte_rows[j] = quantised_row(job, part, n, bytes + j * padded(k, 64),
+                                         floats + j * padded(k, 64), &scale[j]);
+        else
+            float_rows[j] = weights_row(&part->weight, n, table, floats + j * padded(k, 64));
     }
 
     /* The job owns this memory, though readers see it as constant. */
@@ -128,11 +149,11 @@ void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratc
     char *panel =
         (char *)(uintptr_t)packed->panels + (size_t)p * table->panel_bytes[job->scheme](k);
     memcpy((float *)(uintptr_t)packed->bias + p * KERN_PANEL, bias, sizeof bias);
-    if (job->scheme == KERN_INT8) {
-        table->pack_s8(panel, column_sum, byte_rows, k);
+    if (kern_is_quantised(job->scheme)) {
+        int32_t *column_sum =
+            (int32_t *)(uintptr_t)packed->column_sum + (size_t)p * sum_blocks(job) * KERN_PANEL;
+        table->pack_s8[job->scheme](panel, column_sum, byte_rows, k);
         memcpy((float *)(uintptr_t)packed->scale + p * KERN_PANEL, scale, sizeof scale);
-        memcpy((int32_t *)(uintptr_t)packed->column_sum + p * KERN_PANEL, column_sum,
-               sizeof column_sum);
     } else {
         table->pack_floats[job->scheme](panel, float_rows, k);
     }

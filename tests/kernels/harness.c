@@ -168,23 +168,24 @@ void pack_float_weights(struct packed *packed, const struct kern_table *table,
     pack_common(packed, scheme, bias, n, k);
 }
 
-void pack_int8_weights(struct packed *packed, const struct kern_table *table, const int8_t *w,
-                       const float *scale, const float *bias, long n, long k)
+void pack_s8_weights(struct packed *packed, const struct kern_table *table, enum kern_scheme scheme,
+                     const int8_t *w, const float *scale, const float *bias, long n, long k)
 {
     const long padded = round_up(n, KERN_PANEL);
-    const size_t bytes = table->panel_bytes[KERN_INT8](k);
+    const long blocks = scheme == KERN_INT7 ? kern_int7_blocks(k) : 1;
+    const size_t bytes = table->panel_bytes[scheme](k);
     packed->panels = guard_alloc((size_t)(padded / KERN_PANEL) * bytes, GUARD_AFTER);
-    pack_common(packed, KERN_INT8, bias, n, k);
+    pack_common(packed, scheme, bias, n, k);
     packed->scale = GUARDED(float, padded, GUARD_AFTER);
-    packed->column_sum = GUARDED(int32_t, padded, GUARD_AFTER);
+    packed->column_sum = GUARDED(int32_t, padded * blocks, GUARD_AFTER);
     for (long i = 0; i < padded; i++)
         packed->scale[i] = i < n ? scale[i] : 0.0f;
     for (long p = 0; p < padded / KERN_PANEL; p++) {
         const int8_t *rows[KERN_PANEL];
         for (long j = 0; j < KERN_PANEL; j++)
             rows[j] = p * KERN_PANEL + j < n ? w + (p * KERN_PANEL + j) * k : NULL;
-        table->pack_s8((char *)packed->panels + (size_t)p * bytes,
-                       packed->column_sum + p * KERN_PANEL, rows, k);
+        table->pack_s8[scheme]((char *)packed->panels + (size_t)p * bytes,
+                               packed->column_sum + p * blocks * KERN_PANEL, rows, k);
     }
     packed->weights.scale = packed->scale;
     packed->weights.column_sum = packed->column_sum;

@@ -63,11 +63,12 @@ struct packed {
 };
 void pack_float_weights(struct packed *packed, const struct kern_table *table,
                         enum kern_scheme scheme, const float *w, const float *bias, long n, long k);
-void pack_int8_weights(struct packed *packed, const struct kern_table *table, const int8_t *w,
-                       const float *scale, const float *bias, long n, long k);
+/* For KERN_INT8 and KERN_INT7, the weights limited already. */
+void pack_s8_weights(struct packed *packed, const struct kern_table *table, enum kern_scheme scheme,
+                     const int8_t *w, const float *scale, const float *bias, long n, long k);
 void packed_free(struct packed *packed);
 
-/* Fills the table for a level, with q8_max that of the level; returns 0 where this machine cannot
+/* Fills the table for a level; returns 0 where this machine cannot
  * run it. */
 int level_table(struct kern_table *table, int level);
 

@@ -72,6 +72,8 @@ static void make_rows(struct problem *p, struct random *random, enum kern_scheme
     random_fill(random, x->f32, p->m * x->stride, kind);
     if (scheme == KERN_INT8) {
         x->q8_stride = q8_stride(p->k);
+        x->q8_max = KERN_INT8_MAX;
+        x->scale_stride = 1;
         x->q8 = GUARDED(uint8_t, (p->m - 1) * x->q8_stride + round_up(p->k, KERN_Q8_ALIGN),
                         GUARD_AFTER);
         x->scale = GUARDED(float, p->m, GUARD_AFTER);
@@ -135,7 +137,7 @@ static void pack(struct problem *p, const struct kern_table *table, struct rando
     random_fill(random, p->w, p->n * p->k, INPUT_RANDOM);
     random_fill_s8(random, p->w8, p->n * p->k);
     if (scheme == KERN_INT8) {
-        pack_int8_weights(&p->packed, table, p->w8, scale, bias, p->n, p->k);
+        pack_s8_weights(&p->packed, table, scheme, p->w8, scale, bias, p->n, p->k);
     } else {
         const size_t bytes = table->panel_bytes[scheme](p->k);
         pack_float_weights(&p->packed, table, scheme, p->w, bias, p->n, p->k);

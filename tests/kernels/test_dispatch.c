@@ -55,17 +55,19 @@ START_TEST(table_is_whole)
         return;
     ck_assert_int_eq(table.level, _i);
     ck_assert_str_eq(table.name, kern_level_name((enum kern_level)_i));
-    ck_assert(table.q8_max == 255 || table.q8_max == 127);
+    ck_assert(kern_is_quantised(table.fast_int8) && table.gemm[table.fast_int8]);
     ck_assert_int_ge(table.panel_group, 1);
     for (int scheme = 0; scheme < KERN_SCHEMES; scheme++) {
-        if (scheme == KERN_SPLIT_BF16 && !table.gemm[scheme])
+        const int optional = scheme == KERN_SPLIT_BF16 || kern_is_quantised(scheme);
+        if (optional && !table.gemm[scheme])
             continue;
         ck_assert(table.gemm[scheme] && table.panel_bytes[scheme]);
         ck_assert(scheme == KERN_F32 || table.prepare[scheme]);
-        ck_assert(scheme == KERN_INT8 || table.pack_floats[scheme]);
+        ck_assert(kern_is_quantised(scheme) ? table.pack_s8[scheme] != NULL
+                                            : table.pack_floats[scheme] != NULL);
     }
     ck_assert(table.add_norm && table.attention && table.attention_scratch);
-    ck_assert(table.gelu && table.pack_s8 && table.quantise_weights);
+    ck_assert(table.gelu && table.limit_s8 && table.quantise_weights);
     ck_assert(table.f16_to_f32 && table.bf16_to_f32 && table.s8_to_f32);
 }
 END_TEST
@@ -77,8 +79,9 @@ START_TEST(openblas_is_the_best_with_one_product_changed)
     struct kern_table best;
     kern_table_init(&openblas, KERN_OPENBLAS);
     kern_table_init(&best, kern_best_level());
-    ck_assert_int_eq(openblas.q8_max, best.q8_max);
+    ck_assert_int_eq(openblas.fast_int8, best.fast_int8);
     ck_assert(openblas.gemm[KERN_INT8] == best.gemm[KERN_INT8]);
+    ck_assert(openblas.gemm[KERN_INT7] == best.gemm[KERN_INT7]);
     ck_assert(openblas.gemm[KERN_BF16] == best.gemm[KERN_BF16]);
     ck_assert(openblas.attention == best.attention);
     ck_assert(openblas.gemm[KERN_F32] != best.gemm[KERN_F32] || best.level == KERN_OPENBLAS);

@@ -16,17 +16,20 @@ struct q8_rows {
     uint8_t *q8;
     float *scale;
     int32_t *zero;
-    size_t bytes;
+    size_t bytes, scales;
 };
 
-static struct q8_rows q8_rows_new(struct kern_rows *rows, long width)
+static struct q8_rows q8_rows_new(struct kern_rows *rows, enum kern_scheme scheme, long width)
 {
     struct q8_rows q;
+    rows->q8_max = scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
+    rows->scale_stride = scheme == KERN_INT7 ? kern_int7_blocks(width) : 1;
+    q.scales = (size_t)(ROWS * rows->scale_stride);
     rows->q8_stride = q8_stride(width);
     q.bytes = (size_t)((ROWS - 1) * rows->q8_stride + round_up(width, KERN_Q8_ALIGN));
     rows->q8 = q.q8 = GUARDED(uint8_t, q.bytes, GUARD_AFTER);
-    rows->scale = q.scale = GUARDED(float, ROWS, GUARD_AFTER);
-    rows->zero = q.zero = GUARDED(int32_t, ROWS, GUARD_AFTER);
+    rows->scale = q.scale = GUARDED(float, q.scales, GUARD_AFTER);
+    rows->zero = q.zero = GUARDED(int32_t, q.scales, GUARD_AFTER);
     return q;
 }
 
@@ -39,8 +42,8 @@ static void q8_rows_free(struct q8_rows *q)
 
 static void require_same_rows(const struct q8_rows *a, const struct q8_rows *b, long width)
 {
-    require(memcmp(a->scale, b->scale, ROWS * sizeof(float)) == 0, "width %ld: scale", width);
-    require(memcmp(a->zero, b->zero, ROWS * sizeof(int32_t)) == 0, "width %ld: zero", width);
+    require(memcmp(a->scale, b->scale, a->scales * sizeof(float)) == 0, "width %ld: scale", width);
+    require(memcmp(a->zero, b->zero, a->scales * sizeof(int32_t)) == 0, "width %ld: zero", width);
     require(memcmp(a->q8, b->q8, a->bytes) == 0, "width %ld: q8", width);
 }
 
@@ -53,12 +56,12 @@ static void add_specials(struct random *random, float *x, long width)
         x[random_bits(random) % (uint32_t)width] = specials[random_bits(random) % 10];
 }
 
-static void check_quantise(const struct kern_table *table, long width, int kind, int specials)
+static void check_quantise(const struct kern_table *table, enum kern_scheme scheme, long width,
+                           int kind, int specials)
 {
     struct random random = {(uint64_t)(width * 31 + kind)};
     struct kern_table specification;
     kern_table_init(&specification, KERN_SCALAR);
-    specification.q8_max = table->q8_max;
     struct kern_rows rows = {.stride = width + 1};
     float *x = GUARDED(float, (ROWS - 1) * rows.stride + width, GUARD_AFTER);
     random_fill(&random, x, (ROWS - 1) * rows.stride + width, (enum input)kind);
@@ -69,24 +72,26 @@ static void check_quantise(const struct kern_table *table, long width, int kind,
             add_specials(&random, x + m * rows.stride, width);
     }
     rows.f32 = x;
-    struct q8_rows expected = q8_rows_new(&rows, width);
-    specification.prepare[KERN_INT8](&specification, &rows, width, 0, ROWS);
-    struct q8_rows got = q8_rows_new(&rows, width);
-    table->prepare[KERN_INT8](table, &rows, width, 0, 2);
-    table->prepare[KERN_INT8](table, &rows, width, 2, ROWS);
-    table->prepare[KERN_INT8](table, &rows, width, 3, 3);
+    struct q8_rows expected = q8_rows_new(&rows, scheme, width);
+    specification.prepare[scheme](&specification, &rows, width, 0, ROWS);
+    struct q8_rows got = q8_rows_new(&rows, scheme, width);
+    table->prepare[scheme](table, &rows, width, 0, 2);
+    table->prepare[scheme](table, &rows, width, 2, ROWS);
+    table->prepare[scheme](table, &rows, width, 3, 3);
     require_same_rows(&got, &expected, width);
 
     for (int m = 0; m < ROWS; m++) {
         const uint8_t *q = got.q8 + m * rows.q8_stride;
         for (long i = 0; i < round_up(width, KERN_Q8_ALIGN); i++) {
-            require(q[i] <= table->q8_max, "q8 is %d", q[i]);
+            require(q[i] <= rows.q8_max, "q8 is %d", q[i]);
             require(i < width || q[i] == 0, "padding is %d", q[i]);
             if (specials || kind != INPUT_RANDOM || i >= width)
                 continue;
-            const double back = (double)got.scale[m] * (q[i] - got.zero[m]);
+            const long block = scheme == KERN_INT7 ? i / KERN_INT7_BLOCK : 0;
+            const long at = m * rows.scale_stride + block;
+            const double back = (double)got.scale[at] * (q[i] - got.zero[at]);
             /* half a step, and another half where the zero point was rounded past an end */
-            require(fabs(back - (double)x[m * rows.stride + i]) <= 1.0001 * (double)got.scale[m],
+            require(fabs(back - (double)x[m * rows.stride + i]) <= 1.0001 * (double)got.scale[at],
                     "%g came back as %g", (double)x[m * rows.stride + i], back);
         }
     }
@@ -102,8 +107,10 @@ START_TEST(quantise_is_exact)
         return;
     for (int w = 0; w < WIDTHS; w++) {
         for (int kind = 0; kind < INPUT_KINDS; kind++) {
-            check_quantise(&table, widths[w], kind, 0);
-            check_quantise(&table, widths[w], kind, 1);
+            for (int specials = 0; specials < 2; specials++) {
+                check_quantise(&table, KERN_INT8, widths[w], kind, specials);
+                check_quantise(&table, KERN_INT7, widths[w], kind, specials);
+            }
         }
     }
 }
@@ -118,7 +125,8 @@ START_TEST(quantise_specification)
     uint8_t q8[KERN_Q8_ALIGN];
     float scale = 0;
     int32_t zero = 0;
-    struct kern_rows rows = {.f32 = x, .q8 = q8, .scale = &scale, .zero = &zero};
+    struct kern_rows rows = {
+        .f32 = x, .q8 = q8, .q8_max = KERN_INT8_MAX, .scale = &scale, .zero = &zero};
     table.prepare[KERN_INT8](&table, &rows, 5, 0, 1);
     ck_assert_float_eq_tol(scale, 0.01f, 1e-8f);
     ck_assert_int_eq(zero, 100);
@@ -281,7 +289,8 @@ static double check_norm(const struct kern_table *table, long width, int kind, i
     for (size_t i = 0; i < count; i++)
         x[i] += offset;
     struct kern_rows rows = {.f32 = y, .stride = stride};
-    struct q8_rows fused = q8_rows_new(&rows, width);
+    const enum kern_scheme scheme = with_residual ? KERN_INT8 : KERN_INT7; /* either will do */
+    struct q8_rows fused = q8_rows_new(&rows, scheme, width);
     rows.bf16_stride = round_up(width, KERN_BF16_ALIGN);
     rows.bf16 = GUARDED(uint16_t, ROWS * rows.bf16_stride, GUARD_AFTER);
     struct kern_norm job = {.x = x,
@@ -301,8 +310,8 @@ static double check_norm(const struct kern_table *table, long width, int kind, i
                      check_norm_row(&job, x + m * stride,
                                     with_residual ? residual + m * stride : NULL, y + m * stride));
 
-    struct q8_rows apart = q8_rows_new(&rows, width);
-    table->prepare[KERN_INT8](table, &rows, width, 0, ROWS);
+    struct q8_rows apart = q8_rows_new(&rows, scheme, width);
+    table->prepare[scheme](table, &rows, width, 0, ROWS);
     require_same_rows(&fused, &apart, width);
     uint16_t *bf16 = rows.bf16;
     rows.bf16 = GUARDED(uint16_t, ROWS * rows.bf16_stride, GUARD_AFTER);
