@@ -13,6 +13,7 @@ endfunction()
 
 distild_require(OPENBLAS openblas libopenblas-dev)
 distild_require(MICROHTTPD libmicrohttpd libmicrohttpd-dev)
+distild_require(GNUTLS gnutls libgnutls28-dev)
 distild_require(CJSON libcjson libcjson-dev)
 distild_require(UTF8PROC libutf8proc libutf8proc-dev)
 distild_require(NETTLE nettle nettle-dev)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/client_address.h"
 #include "server/json_input.h"
 #include "server/json_writer.h"
 #include "server/metrics.h"
@@ -22,6 +23,7 @@ struct server_route;
 
 enum {
     SERVER_ID_SIZE = 65, /* of a request id, with its NUL */
+    SERVER_WHO = 192,    /* of a caller's name, with its NUL; a longer one is cut */
     SERVER_POOLED_TOKENS = 256
 };
 
@@ -39,6 +41,8 @@ struct server_exchange {
     const char *method, *path;
     char id[SERVER_ID_SIZE]; /* "" until it is needed, or as the client gave it */
     int64_t began;           /* monotonic nanoseconds */
+    struct server_address client;
+    char who[SERVER_WHO]; /* "key:NAME" of the credential shown; "" for anybody */
 
     char *body; /* not NUL-terminated; NULL when empty */
     size_t body_length, body_capacity;
@@ -50,6 +54,7 @@ struct server_exchange {
     bool answer_is_static; /* not to be freed */
     const char *allow;     /* methods of the path, for 405 */
     int retry_after;       /* seconds; 0: none */
+    const char *challenge; /* what WWW-Authenticate asks for, static storage; NULL: none */
 
     int64_t tokenization_ns; /* spent encoding texts */
     int64_t characters;      /* of the texts encoded, in Unicode */
@@ -71,6 +76,9 @@ struct server_exchange {
 #define SERVER_ERROR_NOT_FOUND "NotFound"
 #define SERVER_ERROR_METHOD "MethodNotAllowed"
 #define SERVER_ERROR_MEDIA_TYPE "UnsupportedMediaType"
+#define SERVER_ERROR_UNAUTHORIZED "Unauthorized"
+#define SERVER_ERROR_FORBIDDEN "Forbidden"
+#define SERVER_ERROR_RATE "RateLimited"
 
 /* Answers with what was written; 500 when memory ran out. Empties the writer. */
 void server_answer(struct server_exchange *exchange, unsigned status, struct server_json *json);

@@ -41,6 +41,12 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
         return;
     }
     switch (name[0] | 0x20) {
+    case 'a':
+        if (strcasecmp(name, "Authorization") == 0) {
+            headers->authorizations++;
+            headers->authorization = value;
+        }
+        break;
     case 'c':
         if (strcasecmp(name, "Content-Length") == 0) {
             headers->content_lengths++;
@@ -66,8 +72,12 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
         }
         break;
     case 'x':
-        if (strcasecmp(name, "X-Request-Id") == 0)
+        if (strcasecmp(name, "X-Request-Id") == 0) {
             headers->request_id = value;
+        } else if (strcasecmp(name, "X-API-Key") == 0) {
+            headers->api_keys++;
+            headers->api_key = value;
+        }
         break;
     default:
         break;
@@ -96,5 +106,9 @@ const char *server_headers_problem(const struct server_headers *headers, bool ne
         return "Host is given more than once";
     if (needs_host && headers->hosts == 0)
         return "Host is missing";
+    if (headers->authorizations > 1)
+        return "Authorization is given more than once";
+    if (headers->api_keys > 1)
+        return "X-API-Key is given more than once";
     return NULL;
 }

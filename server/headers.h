@@ -12,6 +12,8 @@ struct server_headers {
     unsigned content_lengths, transfer_encodings, hosts; /* how often each is given */
     uint64_t content_length;
     const char *content_type, *content_encoding, *transfer_encoding, *request_id;
+    const char *authorization, *api_key;
+    unsigned authorizations, api_keys; /* how often each is given */
     bool expects_continue;
     bool bad_name, bad_value; /* a field broke the grammar of RFC 9110 */
     bool folded;              /* set by the caller: a field went on in a second line */

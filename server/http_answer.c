@@ -51,6 +51,8 @@ static void add_headers(struct http_exchange *http, struct MHD_Response *respons
         MHD_add_response_header(response, "X-Request-Id", exchange->id);
     if (exchange->status == 405)
         MHD_add_response_header(response, "Allow", exchange->allow);
+    if (exchange->challenge)
+        MHD_add_response_header(response, "WWW-Authenticate", exchange->challenge);
     if (exchange->retry_after) {
         snprintf(number, sizeof(number), "%d", exchange->retry_after);
         MHD_add_response_header(response, "Retry-After", number);
@@ -117,11 +119,14 @@ void http_log_exchange(const struct http_exchange *http)
     const struct server_job *job = &exchange->job;
     double total = (double)(server_now() - exchange->began) / 1e6;
     bool computed = http->suspended;
+    char client[SERVER_ADDRESS_TEXT];
     struct server_log_field fields[] = {
         {.name = "id", .kind = SERVER_LOG_TEXT, .text = exchange->id[0] ? exchange->id : "-"},
         {.name = "method", .kind = SERVER_LOG_TEXT, .text = exchange->method},
         {.name = "path", .kind = SERVER_LOG_TEXT, .text = exchange->path},
         {.name = "status", .kind = SERVER_LOG_INTEGER, .integer = exchange->status},
+        {.name = "client", .kind = SERVER_LOG_TEXT, .text = client},
+        {.name = "who", .kind = SERVER_LOG_TEXT, .text = exchange->who[0] ? exchange->who : "-"},
         {.name = "bytes_in",
          .kind = SERVER_LOG_INTEGER,
          .integer = (int64_t)(exchange->body_length + http->discarded)},
@@ -140,6 +145,7 @@ void http_log_exchange(const struct http_exchange *http)
          .real = (double)(job->ended - job->taken) / 1e6},
     };
     int count = (int)(sizeof(fields) / sizeof(*fields));
+    server_address_print(&exchange->client, client);
     server_log_event(&exchange->server->options.log, SERVER_LOG_DEBUG, "request", fields,
                      computed ? count : count - 5);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/access.h"
 #include "server/http_exchange.h"
 #include "server/internal.h"
 #include "server/router.h"
@@ -81,6 +82,8 @@ static void check_headers(struct http_exchange *http, bool needs_host)
     else if (!exchange->route)
         server_fail(exchange, 404, SERVER_ERROR_NOT_FOUND, NULL, "there is nothing at %s",
                     exchange->path);
+    else if (!server_access_admit(exchange->server->access, exchange, headers))
+        return;
     else if (exchange->route->json_body && headers->content_type && !is_json(headers->content_type))
         server_fail(exchange, 415, SERVER_ERROR_MEDIA_TYPE, NULL,
                     "the body must be application/json, not %s", headers->content_type);
@@ -108,6 +111,7 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
                                  const char *target, const char *method, const char *version)
 {
     struct http_exchange *http = calloc(1, sizeof(*http));
+    const union MHD_ConnectionInfo *info;
     if (!http)
         return NULL;
     http->connection = connection;
@@ -117,6 +121,8 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     http->exchange.method = method;
     http->exchange.path = path_of(target);
     http->exchange.began = server_now();
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    http->exchange.client = server_address_of(info ? info->client_addr : NULL);
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
     if (http->headers.request_id)
         take_id(&http->exchange, http->headers.request_id);

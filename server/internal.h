@@ -10,6 +10,7 @@
 #include "server/server.h"
 #include "server/worker.h"
 
+struct server_access;
 struct server_http;
 struct server_listener;
 
@@ -32,6 +33,7 @@ struct server {
     struct server_model *models;    /* (options.model_count) */
     struct server_queue *queue;
     struct server_workers *workers;
+    struct server_access *access;
     struct server_http *http;
     struct server_listener *listener;
 };

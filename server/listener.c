@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/access.h"
+#include "server/client_address.h"
 #include "server/http.h"
 #include "server/internal.h"
 
@@ -205,6 +207,24 @@ static int open_socket(const struct addrinfo *info)
     return -1;
 }
 
+/* Refuses addresses that other machines reach where nothing is asked of those who call. */
+static distil_status check_reach(const struct server *server, const struct addrinfo *found,
+                                 distil_error *error)
+{
+    if (server_access_may_be_reached(server->access))
+        return DISTIL_OK;
+    for (; found; found = found->ai_next) {
+        struct server_address address = server_address_of(found->ai_addr);
+        if (!server_address_is_loopback(&address))
+            return distil_fail(error, DISTIL_INVALID,
+                               "host %s can be reached from other machines and no credential is "
+                               "configured: give --api-keys, or --allow-anonymous to serve "
+                               "everyone who can reach it",
+                               server->options.host);
+    }
+    return DISTIL_OK;
+}
+
 static distil_status listen_on(struct server_listener *listener, distil_error *error)
 {
     const struct server_options *options = &listener->server->options;
@@ -214,16 +234,20 @@ static distil_status listen_on(struct server_listener *listener, distil_error *e
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof(address);
     char port[8];
+    distil_status status;
     int failure;
     snprintf(port, sizeof(port), "%u", options->port);
     failure = getaddrinfo(options->host, port, &hints, &found);
     if (failure)
         return distil_fail(error, DISTIL_SYSTEM, "host %s: %s", options->host,
                            gai_strerror(failure));
-    for (info = found; info && listener->fd < 0; info = info->ai_next)
+    status = check_reach(listener->server, found, error);
+    for (info = found; info && !status && listener->fd < 0; info = info->ai_next)
         listener->fd = open_socket(info);
     failure = errno;
     freeaddrinfo(found);
+    if (status)
+        return status;
     if (listener->fd < 0)
         return distil_fail(error, DISTIL_SYSTEM, "cannot listen on %s port %u: %s", options->host,
                            options->port, strerror(failure));

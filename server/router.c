@@ -6,10 +6,19 @@
 #include "server/routes.h"
 
 static const struct server_route routes[] = {
-    {"GET", "/", server_handle_welcome, false, false},
-    {"GET", "/health", server_handle_health, false, false},
-    {"GET", "/metrics", server_handle_metrics, false, false},
-    {"POST", "/predict", server_handle_predict, true, true},
+    {.method = "GET", .path = "/", .handle = server_handle_welcome, .needs = SERVER_SCOPES_ANY},
+    {.method = "GET", .path = "/health", .handle = server_handle_health, .unlimited = true},
+    {.method = "GET",
+     .path = "/metrics",
+     .handle = server_handle_metrics,
+     .needs = SERVER_SCOPE_METRICS,
+     .unlimited = true},
+    {.method = "POST",
+     .path = "/predict",
+     .handle = server_handle_predict,
+     .json_body = true,
+     .needs_model = true,
+     .needs = SERVER_SCOPE_PREDICT},
 };
 
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(*routes) };

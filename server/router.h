@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "server/scopes.h"
+
 struct server_exchange;
 
 struct server_route {
@@ -13,6 +15,8 @@ struct server_route {
     void (*handle)(struct server_exchange *exchange);
     bool json_body;   /* the body must be of type application/json, where one is given */
     bool needs_model; /* answered 503 while the models are loaded */
+    unsigned needs;   /* enum server_scope, of which a caller must have one; 0: nothing */
+    bool unlimited;   /* no rate limit applies */
 };
 
 /* NULL where there is none; *allow is then set to the methods the path has, or to NULL where it has

@@ -43,6 +43,7 @@ static distil_status drain(struct server *server, const sigset_t *signals, bool 
                            distil_error *error)
 {
     const struct server_options *options = &server->options;
+    int number;
     int64_t deadline = server_now() + (int64_t)options->drain_timeout_seconds * 1000000000;
     server_drain(server);
     while (!server_drained(server)) {
@@ -53,7 +54,8 @@ static distil_status drain(struct server *server, const sigset_t *signals, bool 
                               options->drain_timeout_seconds);
             return distil_fail(error, DISTIL_BUSY, "%d requests were left unanswered", left);
         }
-        *interrupted = wait_signal(signals, 5) != 0;
+        number = wait_signal(signals, 5);
+        *interrupted = number != 0 && number != SIGHUP;
         if (*interrupted)
             return distil_fail(error, DISTIL_BUSY,
                                "ended by a second signal with %d requests unanswered",
@@ -62,16 +64,25 @@ static distil_status drain(struct server *server, const sigset_t *signals, bool 
     return DISTIL_OK;
 }
 
+/* Waits for the signal to end; at SIGHUP it reads again what it can. */
+static int wait_end(struct server *server, const sigset_t *signals)
+{
+    int number;
+    while ((number = wait_signal(signals, 3600000)) == 0 || number == SIGHUP)
+        if (number == SIGHUP)
+            server_reload(server);
+    return number;
+}
+
 static distil_status serve(struct server *server, const sigset_t *signals, bool *interrupted,
                            distil_error *error)
 {
-    int number = 0;
+    int number;
     distil_status status = server_load(server, error);
     if (status)
         return status;
     announce(server);
-    while (!number)
-        number = wait_signal(signals, 3600000);
+    number = wait_end(server, signals);
     server_log_printf(&server->options.log, SERVER_LOG_INFO, "%s: draining, %d requests in flight",
                       number == SIGINT ? "SIGINT" : "SIGTERM", server_in_flight(server));
     return drain(server, signals, interrupted, error);
@@ -93,16 +104,18 @@ distil_status server_run(const struct server_options *options, distil_error *err
 {
     struct server *server;
     struct sigaction passing = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART};
-    struct sigaction term_before, int_before;
+    struct sigaction term_before, int_before, hup_before;
     sigset_t signals, before;
     bool interrupted = false;
     distil_status status;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     passing.sa_mask = signals;
     sigaction(SIGTERM, &passing, &term_before);
     sigaction(SIGINT, &passing, &int_before);
+    sigaction(SIGHUP, &passing, &hup_before);
     /* blocked in every thread that starts from here on, and taken by sigtimedwait alone */
     pthread_sigmask(SIG_BLOCK, &signals, &before);
     signal(SIGPIPE, SIG_IGN);
@@ -118,5 +131,6 @@ distil_status server_run(const struct server_options *options, distil_error *err
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     sigaction(SIGTERM, &term_before, NULL);
     sigaction(SIGINT, &int_before, NULL);
+    sigaction(SIGHUP, &hup_before, NULL);
     return status;
 }

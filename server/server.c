@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/cpus.h"
+#include "server/access.h"
 #include "server/http.h"
 #include "server/internal.h"
 #include "server/listener.h"
@@ -130,6 +131,9 @@ distil_status server_start(const struct server_options *options, struct server *
     if (!made->queue || !made->metrics || !made->models)
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
     if (!status)
+        status =
+            server_access_create(&made->options.access, &made->options.log, &made->access, error);
+    if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
                                    &made->http, error);
     if (!status)
@@ -166,6 +170,16 @@ distil_status server_load(struct server *server, distil_error *error)
         return status;
     atomic_store_explicit(&server->state, SERVER_READY, memory_order_release);
     return DISTIL_OK;
+}
+
+void server_reload(struct server *server)
+{
+    const struct server_log *log = &server->options.log;
+    distil_error error;
+    if (server_access_reload(server->access, &error))
+        server_log_printf(log, SERVER_LOG_ERROR, "the keys were not reloaded: %s", error.message);
+    else
+        server_log_printf(log, SERVER_LOG_INFO, "the keys were reloaded");
 }
 
 int server_port(const struct server *server)
@@ -213,6 +227,7 @@ void server_free(struct server *server)
     flush(server);
     server_http_free(server->http);
     server_listener_free(server->listener);
+    server_access_free(server->access);
     for (i = 0; server->models && i < server->options.model_count; i++)
         server_model_close(&server->models[i]);
     free(server->models);

@@ -19,6 +19,14 @@ struct server_model_options {
     distil_options engine;
 };
 
+/* Who may ask, and how often; see access.h. All NULL and false: everybody, but for admin routes. */
+struct server_access_options {
+    const char *api_keys; /* file of keys, see api_keys.h */
+    const char
+        *rate_limit;      /* of each credential and each address without one, such as "50/s:100" */
+    bool allow_anonymous; /* on any address, and beside credentials */
+};
+
 /* Start from server_options_default(). Strings are not copied: they must outlive the server. */
 struct server_options {
     const char *host; /* address or name to listen on; an IPv6 address without brackets */
@@ -37,6 +45,7 @@ struct server_options {
     int max_connections;       /* 0: as many as the limit of open files allows, at most 16384 */
     int idle_timeout_seconds;  /* after which a silent connection is closed */
     int drain_timeout_seconds; /* that accepted requests have to finish in after SIGTERM */
+    struct server_access_options access;
     struct server_log log;
 };
 
@@ -47,11 +56,13 @@ struct server;
  * on standard error as text. */
 struct server_options server_options_default(void);
 
-/* Serves until SIGTERM or SIGINT, then answers what was accepted and returns DISTIL_OK. Writes the
+/* Serves until SIGTERM or SIGINT, then answers what was accepted and returns DISTIL_OK. SIGHUP is
+ * server_reload. Writes the
  * line `distild listening on http://HOST:PORT ...` once requests are answered. DISTIL_BUSY when
  * requests were left unanswered at the end of the drain timeout, or at a second signal; at that
  * threads may still be computing, so that the caller should end by
- * _exit. DISTIL_INVALID names a bad option; DISTIL_SYSTEM an address that cannot be listened on;
+ * _exit. DISTIL_INVALID names a bad option, among them an address that other machines reach where no
+ * credential is configured; DISTIL_SYSTEM an address that cannot be listened on;
  * the errors of distil_model_open. To be called before other threads start, as it blocks the
  * signals it waits for. */
 distil_status server_run(const struct server_options *options, distil_error *error);
@@ -61,6 +72,9 @@ distil_status server_run(const struct server_options *options, distil_error *err
 distil_status server_start(const struct server_options *options, struct server **server,
                            distil_error *error);
 distil_status server_load(struct server *server, distil_error *error);
+/* Reads the files that say who may ask again, and says in the log what came of it; after an error
+ * those of before go on to be used. */
+void server_reload(struct server *server);
 /* The port listened on. */
 int server_port(const struct server *server);
 

@@ -13,6 +13,8 @@ struct serve_settings {
         max_client_batch, max_body, max_connections;
     long idle_timeout, drain_timeout;
     bool log_json;
+    const char *api_keys, *rate_limit;
+    bool allow_anonymous;
 };
 
 #define NUMBER(member_, name_, value_, low_, high_, fallback_, help_)                              \
@@ -68,6 +70,21 @@ static const struct tool_option options[] = {
      .kind = TOOL_FLAG,
      .offset = offsetof(struct serve_settings, log_json),
      .help = "Write the log as JSON, one object a line"},
+    {.name = "api-keys",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, api_keys),
+     .value = "FILE",
+     .help = "File of the API keys that may call; 'distild keys new' makes one"},
+    {.name = "allow-anonymous",
+     .kind = TOOL_FLAG,
+     .offset = offsetof(struct serve_settings, allow_anonymous),
+     .help = "Answer everyone who can reach the address, without a credential"},
+    {.name = "rate-limit",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, rate_limit),
+     .value = "RATE",
+     .help = "Requests of each key, and of each address without one: 50/s, 600/m:20 (bursts of "
+             "20); over it they are answered 429"},
     TOOL_END_OPTIONS};
 
 static int run_serve(const void *given, int count, char **operands)
@@ -95,6 +112,11 @@ static int run_serve(const void *given, int count, char **operands)
     server.max_connections = (int)settings->max_connections;
     server.idle_timeout_seconds = (int)settings->idle_timeout;
     server.drain_timeout_seconds = (int)settings->drain_timeout;
+    server.access = (struct server_access_options){
+        .api_keys = settings->api_keys,
+        .rate_limit = settings->rate_limit,
+        .allow_anonymous = settings->allow_anonymous,
+    };
     server.log.fd = STDERR_FILENO;
     server.log.json = settings->log_json;
     server_log_level_parse(settings->log_level, &server.log.level);

@@ -1,0 +1,195 @@
+/* access.c: see access.h. */
+#include "server/access.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/api_keys.h"
+#include "server/exchange.h"
+#include "server/metrics.h"
+#include "server/router.h"
+#include "server/worker.h"
+
+static const char challenge[] = "Bearer realm=\"distild\"";
+static const char challenge_invalid[] = "Bearer realm=\"distild\", error=\"invalid_token\"";
+
+struct server_access {
+    struct server_access_options options;
+    const struct server_log *log;
+    pthread_rwlock_t lock;        /* of what is read again */
+    struct server_api_keys *keys; /* NULL: none are configured */
+    struct server_rate rate;      /* of those who have none of their own */
+    struct server_rate_table *buckets;
+};
+
+/* Who asks. */
+struct identity {
+    enum { NOBODY, UNKNOWN, KNOWN } kind;
+    unsigned scopes;
+    struct server_api_key *key;
+};
+
+/* ---- lifecycle ---- */
+
+distil_status server_access_create(const struct server_access_options *options,
+                                   const struct server_log *log, struct server_access **access,
+                                   distil_error *error)
+{
+    struct server_access *made = calloc(1, sizeof(*made));
+    distil_status status = DISTIL_OK;
+    if (!made)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the access rules");
+    made->options = *options;
+    made->log = log;
+    pthread_rwlock_init(&made->lock, NULL);
+    if (options->rate_limit && !server_rate_parse(options->rate_limit, &made->rate))
+        status = distil_fail(error, DISTIL_INVALID,
+                             "rate-limit: '%.40s' is no rate such as 50/s or 600/m:20",
+                             options->rate_limit);
+    else if (made->rate.interval && !(made->buckets = server_rate_table_create()))
+        status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the rate limits");
+    if (!status)
+        status = server_access_reload(made, error);
+    if (status) {
+        server_access_free(made);
+        return status;
+    }
+    *access = made;
+    return DISTIL_OK;
+}
+
+distil_status server_access_reload(struct server_access *access, distil_error *error)
+{
+    struct server_api_keys *keys = NULL, *before;
+    distil_status status = DISTIL_OK;
+    const char *path = access->options.api_keys;
+    if (path)
+        status = server_api_keys_open(path, access->log, &keys, error);
+    if (!status && keys && keys->count == 0)
+        status = distil_fail(error, DISTIL_FORMAT, "%s: the file holds no key", path);
+    if (status) {
+        server_api_keys_free(keys);
+        return status;
+    }
+    pthread_rwlock_wrlock(&access->lock);
+    before = access->keys;
+    access->keys = keys;
+    pthread_rwlock_unlock(&access->lock);
+    server_api_keys_free(before);
+    return DISTIL_OK;
+}
+
+void server_access_free(struct server_access *access)
+{
+    if (!access)
+        return;
+    server_api_keys_free(access->keys);
+    server_rate_table_free(access->buckets);
+    pthread_rwlock_destroy(&access->lock);
+    free(access);
+}
+
+/* Whether there is anything that a caller could show. */
+static bool has_credentials(const struct server_access *access)
+{
+    return access->options.api_keys != NULL;
+}
+
+bool server_access_may_be_reached(const struct server_access *access)
+{
+    return access->options.allow_anonymous || has_credentials(access);
+}
+
+/* ---- who asks ---- */
+
+/* The credential of an Authorization field; NULL where it holds none of ours. */
+static const char *bearer_of(const char *authorization)
+{
+    static const char scheme[] = "Bearer ";
+    size_t length = sizeof(scheme) - 1;
+    if (!authorization || strncasecmp(authorization, scheme, length) != 0)
+        return NULL;
+    return authorization + length + strspn(authorization + length, " ");
+}
+
+static void identify(const struct server_access *access, const struct server_headers *headers,
+                     struct identity *identity, char who[SERVER_WHO])
+{
+    const char *key = headers->api_key ? headers->api_key : bearer_of(headers->authorization);
+    if (access->options.allow_anonymous || !has_credentials(access))
+        identity->scopes = SERVER_SCOPES_ANONYMOUS;
+    /* without credentials to compare with, what clients send along is nobody's business */
+    if (!key || !has_credentials(access))
+        return;
+    identity->kind = UNKNOWN;
+    identity->key = server_api_keys_find(access->keys, key);
+    if (!identity->key)
+        return;
+    identity->kind = KNOWN;
+    identity->scopes |= identity->key->scopes;
+    snprintf(who, SERVER_WHO, "key:%s", identity->key->name);
+}
+
+/* Takes a request out of the bucket of whoever asks; the nanoseconds to wait where it is empty. */
+static int64_t take_rate(struct server_access *access, const struct identity *identity,
+                         const struct server_exchange *exchange)
+{
+    const struct server_address *client = &exchange->client;
+    int64_t now;
+    if (exchange->route->unlimited)
+        return 0;
+    now = server_now();
+    if (identity->key && identity->key->rate.interval)
+        return server_rate_take(&identity->key->rate, &identity->key->bucket, now);
+    if (!access->rate.interval)
+        return 0;
+    if (identity->kind == KNOWN)
+        return server_rate_table_take(access->buckets, &access->rate, exchange->who,
+                                      strlen(exchange->who), now);
+    return server_rate_table_take(access->buckets, &access->rate, client->bytes,
+                                  server_address_significant(client), now);
+}
+
+/* ---- the decision ---- */
+
+static void refuse(struct server_exchange *exchange, const struct identity *identity)
+{
+    if (identity->kind == KNOWN) {
+        exchange->challenge = server_scope_challenge(exchange->route->needs);
+        server_fail(exchange, 403, SERVER_ERROR_FORBIDDEN, NULL, "%s may not do this: %s",
+                    exchange->who, server_scope_wanted(exchange->route->needs));
+        return;
+    }
+    exchange->challenge = identity->kind == UNKNOWN ? challenge_invalid : challenge;
+    server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, NULL,
+                identity->kind == UNKNOWN ? "the credential is not known"
+                                          : "a credential is needed: X-API-Key: KEY, or "
+                                            "Authorization: Bearer KEY");
+}
+
+bool server_access_admit(struct server_access *access, struct server_exchange *exchange,
+                         const struct server_headers *headers)
+{
+    struct identity identity = {.kind = NOBODY};
+    unsigned needs = exchange->route->needs;
+    int64_t wait;
+    pthread_rwlock_rdlock(&access->lock);
+    if (needs)
+        identify(access, headers, &identity, exchange->who);
+    wait = take_rate(access, &identity, exchange);
+    pthread_rwlock_unlock(&access->lock);
+    if (wait > 0) {
+        exchange->retry_after = (int)((wait + 999999999) / 1000000000);
+        server_count(exchange->meter, SERVER_COUNT_SHED_RATE, 1);
+        server_fail(exchange, 429, SERVER_ERROR_RATE, NULL,
+                    "more requests than you may make: the next one in %d s", exchange->retry_after);
+        return false;
+    }
+    if (!needs || (identity.kind != UNKNOWN && (identity.scopes & needs)))
+        return true;
+    refuse(exchange, &identity);
+    return false;
+}

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Who may ask `distild serve` what, end to end: keys, tokens, logins, rates, origins, certificates."""
+
+import hashlib
+import json
+import pathlib
+import signal
+import stat
+import tempfile
+import time
+
+from harness import MODEL, main, run
+from serving import ServeCase
+
+
+class Access(ServeCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def ask(self, server, method, path, body=None, **headers):
+        """Returns (status, headers, the JSON answered); header names have _ for -."""
+        connection = server.connect()
+        content = None if body is None else json.dumps(body).encode()
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, content, sent)
+        response = connection.getresponse()
+        answer = response.read()
+        connection.close()
+        return response.status, response.headers, json.loads(answer) if answer else None
+
+    def predict(self, server, **headers):
+        return self.ask(server, "POST", "/predict", {"text": "fine"}, **headers)[0]
+
+    def wait_for(self, server, text):
+        deadline = time.monotonic() + 60
+        while not any(text in line for line in server.log):
+            self.assertLess(time.monotonic(), deadline, f"no '{text}' in {server.log}")
+            time.sleep(0.01)
+
+    def reload(self, server, text):
+        """Sends SIGHUP and waits for what the log says of it."""
+        server.log.clear()
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for(server, text)
+
+    def write(self, name, content, mode=0o600):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+        return path
+
+
+class Keys(Access):
+    def new(self, *arguments, **options):
+        return run("keys", "new", *arguments, **options)[0].strip()
+
+    def test_keys_new_shows_the_key_once_and_writes_its_hash(self):
+        file = self.folder / "keys"
+        key = self.new("shop", "--append", file)
+        self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        self.assertEqual(file.read_text(), f"shop sha256:{digest} scope=predict\n")
+        run("keys", "new", "shop", "--append", file, code=1)
+        self.assertEqual(file.read_text().count("\n"), 1)
+        file.write_text(file.read_text() + "# no newline at the end")
+        other = self.new("ops", "--scope", "metrics,admin", "--rate", "5/s:9", "--append", file)
+        self.assertRegex(file.read_text(), r"\n# no newline at the end\nops sha256:[0-9a-f]{64} scope=metrics,admin rate=5/s:9\n$")
+        self.assertNotEqual(key, other)
+        out, err = run("keys", "new", "bare")
+        self.assertIn(hashlib.sha256(out.strip().encode()).hexdigest(), err)
+        self.assertNotIn(out.strip(), err)
+
+    def test_keys_new_refuses_what_the_server_would(self):
+        file = self.folder / "keys"
+        for arguments in (["a b"], [""], ["a", "--scope", "all"], ["a", "--rate", "often"], []):
+            self.assertEqual(run("keys", "new", *arguments, code=2)[0], "")
+        run("keys", "old", "a", code=2)
+        file.write_text("nonsense\n")
+        self.assertIn("line 1", run("keys", "new", "a", "--append", file, code=1)[1])
+        file.write_text("# none yet\n")
+        file.chmod(0o666)
+        self.assertIn("chmod go-w", run("keys", "new", "a", "--append", file, code=1)[1])
+        file.chmod(0o600)
+        self.new("a", "--append", file)
+
+    def test_keys_are_served_and_reloaded(self):
+        file = self.folder / "keys"
+        first = self.new("first", "--append", file)
+        server = self.start("--api-keys", str(file), "--log-level", "debug")
+        self.assertEqual(self.predict(server), 401)
+        self.assertEqual(self.predict(server, X_API_Key=first), 200)
+        self.assertEqual(self.predict(server, Authorization="Bearer " + first), 200)
+        self.assertEqual(self.ask(server, "GET", "/health")[0], 200)
+        second = self.new("second", "--append", file)
+        self.assertEqual(self.predict(server, X_API_Key=second), 401)
+        connection = server.connect()
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+        self.reload(server, "the keys were reloaded")
+        connection.request("GET", "/health")  # on the connection of before
+        self.assertEqual(connection.getresponse().status, 200)
+        self.assertEqual(self.predict(server, X_API_Key=second), 200)
+        good = file.read_text()
+        file.write_text(good + "third sha256:12 scope=predict\n")
+        self.reload(server, f"the keys were not reloaded: {file}, line 3")
+        self.assertEqual(self.predict(server, X_API_Key=second), 200)
+        file.write_text("".join(good.splitlines(True)[1:]))
+        self.reload(server, "the keys were reloaded")
+        self.assertEqual(self.predict(server, X_API_Key=first), 401)
+        command_line = pathlib.Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+        self.assertEqual(server.stop(), 0)
+        for key in (first, second):
+            self.assertNotIn(key, "".join(server.log))
+            self.assertNotIn(key.encode(), command_line)
+
+    def test_start_is_refused_where_everyone_could_call(self):
+        for host in ("0.0.0.0", "::"):
+            error = run("serve", "--port", "0", "--host", host, "--model", MODEL, code=1)[1]
+            self.assertIn("--api-keys", error)
+            self.assertIn("--allow-anonymous", error)
+        server = self.start("--host", "0.0.0.0", "--allow-anonymous")
+        self.assertEqual(self.predict(server), 200)
+        self.assertEqual(server.stop(), 0)
+        file = self.folder / "keys"
+        self.new("a", "--append", file)
+        server = self.start("--host", "0.0.0.0", "--api-keys", str(file))
+        self.assertEqual(self.predict(server), 401)
+        file.chmod(0o622)
+        error = run("serve", "--port", "0", "--api-keys", file, "--model", MODEL, code=1)[1]
+        self.assertIn(f"{file}: may be written by others", error)
+
+    def test_rate_limit(self):
+        server = self.start("--rate-limit", "3/h")
+        self.assertEqual([self.predict(server) for _ in range(5)], [200, 200, 200, 429, 429])
+        status, headers, answer = self.ask(server, "POST", "/predict", {"text": "x"})
+        self.assertEqual((status, answer["error_type"]), (429, "RateLimited"))
+        self.assertTrue(1 <= int(headers["Retry-After"]) <= 1200)
+        self.assertEqual(self.ask(server, "GET", "/health")[0], 200)
+        self.assertIn("rate-limit", run("serve", "--rate-limit", "often", "--port", "0", code=1)[1])
+
+
+if __name__ == "__main__":
+    main()
