@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "server/api_keys.h"
 #include "server/exchange.h"
 #include "server/metrics.h"
 #include "server/router.h"
+#include "server/tokens.h"
 #include "server/worker.h"
 
 static const char challenge[] = "Bearer realm=\"distild\"";
@@ -19,9 +21,10 @@ static const char challenge_invalid[] = "Bearer realm=\"distild\", error=\"inval
 struct server_access {
     struct server_access_options options;
     const struct server_log *log;
-    pthread_rwlock_t lock;        /* of what is read again */
-    struct server_api_keys *keys; /* NULL: none are configured */
-    struct server_rate rate;      /* of those who have none of their own */
+    pthread_rwlock_t lock;            /* of what is read again */
+    struct server_api_keys *keys;     /* NULL: none are configured */
+    struct server_token_keys *tokens; /* the same */
+    struct server_rate rate;          /* of those who have none of their own */
     struct server_rate_table *buckets;
 };
 
@@ -29,7 +32,8 @@ struct server_access {
 struct identity {
     enum { NOBODY, UNKNOWN, KNOWN } kind;
     unsigned scopes;
-    struct server_api_key *key;
+    struct server_api_key *key; /* NULL: another credential */
+    const char *problem;        /* with a credential that is not known */
 };
 
 /* ---- lifecycle ---- */
@@ -61,24 +65,38 @@ distil_status server_access_create(const struct server_access_options *options,
     return DISTIL_OK;
 }
 
+/* Reads the files that are named. */
+static distil_status read_files(const struct server_access *access, struct server_api_keys **keys,
+                                struct server_token_keys **tokens, distil_error *error)
+{
+    const struct server_access_options *options = &access->options;
+    distil_status status = DISTIL_OK;
+    if (options->api_keys)
+        status = server_api_keys_open(options->api_keys, access->log, keys, error);
+    if (!status && *keys && (*keys)->count == 0)
+        status = distil_fail(error, DISTIL_FORMAT, "%s: the file holds no key", options->api_keys);
+    if (!status && options->jwt_keys)
+        status = server_token_keys_open(options->jwt_keys, access->log, tokens, error);
+    return status;
+}
+
 distil_status server_access_reload(struct server_access *access, distil_error *error)
 {
-    struct server_api_keys *keys = NULL, *before;
-    distil_status status = DISTIL_OK;
-    const char *path = access->options.api_keys;
-    if (path)
-        status = server_api_keys_open(path, access->log, &keys, error);
-    if (!status && keys && keys->count == 0)
-        status = distil_fail(error, DISTIL_FORMAT, "%s: the file holds no key", path);
+    struct server_api_keys *keys = NULL, *keys_before;
+    struct server_token_keys *tokens = NULL, *tokens_before;
+    distil_status status = read_files(access, &keys, &tokens, error);
     if (status) {
         server_api_keys_free(keys);
         return status;
     }
     pthread_rwlock_wrlock(&access->lock);
-    before = access->keys;
+    keys_before = access->keys;
+    tokens_before = access->tokens;
     access->keys = keys;
+    access->tokens = tokens;
     pthread_rwlock_unlock(&access->lock);
-    server_api_keys_free(before);
+    server_api_keys_free(keys_before);
+    server_token_keys_free(tokens_before);
     return DISTIL_OK;
 }
 
@@ -87,6 +105,7 @@ void server_access_free(struct server_access *access)
     if (!access)
         return;
     server_api_keys_free(access->keys);
+    server_token_keys_free(access->tokens);
     server_rate_table_free(access->buckets);
     pthread_rwlock_destroy(&access->lock);
     free(access);
@@ -95,7 +114,7 @@ void server_access_free(struct server_access *access)
 /* Whether there is anything that a caller could show. */
 static bool has_credentials(const struct server_access *access)
 {
-    return access->options.api_keys != NULL;
+    return access->options.api_keys || access->options.jwt_keys;
 }
 
 bool server_access_may_be_reached(const struct server_access *access)
@@ -115,22 +134,46 @@ static const char *bearer_of(const char *authorization)
     return authorization + length + strspn(authorization + length, " ");
 }
 
+static bool identify_key(const struct server_access *access, const char *text,
+                         struct identity *identity, char who[SERVER_WHO])
+{
+    struct server_api_key *key = access->keys ? server_api_keys_find(access->keys, text) : NULL;
+    if (!key)
+        return false;
+    identity->kind = KNOWN;
+    identity->key = key;
+    identity->scopes |= key->scopes;
+    snprintf(who, SERVER_WHO, "key:%s", key->name);
+    return true;
+}
+
+static void identify_token(const struct server_access *access, const char *text,
+                           struct identity *identity, char who[SERVER_WHO])
+{
+    struct server_token token;
+    identity->problem = server_token_check(access->tokens, text, (int64_t)time(NULL), &token);
+    if (identity->problem)
+        return;
+    identity->kind = KNOWN;
+    identity->scopes |= token.scopes;
+    snprintf(who, SERVER_WHO, "jwt:%s%s%s", token.key->name, *token.subject ? ":" : "",
+             token.subject);
+}
+
 static void identify(const struct server_access *access, const struct server_headers *headers,
                      struct identity *identity, char who[SERVER_WHO])
 {
-    const char *key = headers->api_key ? headers->api_key : bearer_of(headers->authorization);
+    const char *bearer = bearer_of(headers->authorization);
+    const char *shown = headers->api_key ? headers->api_key : bearer;
     if (access->options.allow_anonymous || !has_credentials(access))
         identity->scopes = SERVER_SCOPES_ANONYMOUS;
     /* without credentials to compare with, what clients send along is nobody's business */
-    if (!key || !has_credentials(access))
+    if (!shown || !has_credentials(access))
         return;
     identity->kind = UNKNOWN;
-    identity->key = server_api_keys_find(access->keys, key);
-    if (!identity->key)
-        return;
-    identity->kind = KNOWN;
-    identity->scopes |= identity->key->scopes;
-    snprintf(who, SERVER_WHO, "key:%s", identity->key->name);
+    identity->problem = "the credential is not known";
+    if (!identify_key(access, shown, identity, who) && access->tokens && shown == bearer)
+        identify_token(access, shown, identity, who);
 }
 
 /* Takes a request out of the bucket of whoever asks; the nanoseconds to wait where it is empty. */
@@ -164,10 +207,10 @@ static void refuse(struct server_exchange *exchange, const struct identity *iden
         return;
     }
     exchange->challenge = identity->kind == UNKNOWN ? challenge_invalid : challenge;
-    server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, NULL,
-                identity->kind == UNKNOWN ? "the credential is not known"
-                                          : "a credential is needed: X-API-Key: KEY, or "
-                                            "Authorization: Bearer KEY");
+    server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, NULL, "%s",
+                identity->problem ? identity->problem
+                                  : "a credential is needed: X-API-Key: KEY, or "
+                                    "Authorization: Bearer KEY");
 }
 
 bool server_access_admit(struct server_access *access, struct server_exchange *exchange,

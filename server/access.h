@@ -1,7 +1,8 @@
 /* access.h: who may do what, and how often.
  *
  * router.c says what each route needs. A request brings an API key (X-API-Key, or Authorization:
- * Bearer), or nothing; what that grants is decided here, in one place, before its body is read. */
+ * Bearer), a token (Authorization: Bearer), or nothing; what that grants is decided here, in one
+ * place, before its body is read. */
 #ifndef SERVER_ACCESS_H
 #define SERVER_ACCESS_H
 

@@ -218,8 +218,8 @@ static distil_status check_reach(const struct server *server, const struct addri
         if (!server_address_is_loopback(&address))
             return distil_fail(error, DISTIL_INVALID,
                                "host %s can be reached from other machines and no credential is "
-                               "configured: give --api-keys, or --allow-anonymous to serve "
-                               "everyone who can reach it",
+                               "configured: give --api-keys or --jwt-keys, or "
+                               "--allow-anonymous to serve everyone who can reach it",
                                server->options.host);
     }
     return DISTIL_OK;

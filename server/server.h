@@ -22,6 +22,7 @@ struct server_model_options {
 /* Who may ask, and how often; see access.h. All NULL and false: everybody, but for admin routes. */
 struct server_access_options {
     const char *api_keys; /* file of keys, see api_keys.h */
+    const char *jwt_keys; /* file of keys of tokens, see tokens.h */
     const char
         *rate_limit;      /* of each credential and each address without one, such as "50/s:100" */
     bool allow_anonymous; /* on any address, and beside credentials */

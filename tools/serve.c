@@ -13,7 +13,7 @@ struct serve_settings {
         max_client_batch, max_body, max_connections;
     long idle_timeout, drain_timeout;
     bool log_json;
-    const char *api_keys, *rate_limit;
+    const char *api_keys, *jwt_keys, *rate_limit;
     bool allow_anonymous;
 };
 
@@ -75,6 +75,11 @@ static const struct tool_option options[] = {
      .offset = offsetof(struct serve_settings, api_keys),
      .value = "FILE",
      .help = "File of the API keys that may call; 'distild keys new' makes one"},
+    {.name = "jwt-keys",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, jwt_keys),
+     .value = "FILE",
+     .help = "File of the keys whose JSON Web Tokens may call"},
     {.name = "allow-anonymous",
      .kind = TOOL_FLAG,
      .offset = offsetof(struct serve_settings, allow_anonymous),
@@ -114,6 +119,7 @@ static int run_serve(const void *given, int count, char **operands)
     server.drain_timeout_seconds = (int)settings->drain_timeout;
     server.access = (struct server_access_options){
         .api_keys = settings->api_keys,
+        .jwt_keys = settings->jwt_keys,
         .rate_limit = settings->rate_limit,
         .allow_anonymous = settings->allow_anonymous,
     };

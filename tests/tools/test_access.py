@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Who may ask `distild serve` what, end to end: keys, tokens, logins, rates, origins, certificates."""
 
+import base64
 import hashlib
+import hmac
 import json
 import pathlib
 import signal
 import stat
+import subprocess
 import tempfile
 import time
 
@@ -139,6 +142,72 @@ class Keys(Access):
         self.assertTrue(1 <= int(headers["Retry-After"]) <= 1200)
         self.assertEqual(self.ask(server, "GET", "/health")[0], 200)
         self.assertIn("rate-limit", run("serve", "--rate-limit", "often", "--port", "0", code=1)[1])
+
+
+def encode(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Tokens(Access):
+    def token(self, kid, algorithm, sign, **claims):
+        claims = {"iss": "test", "aud": "distild", "exp": int(time.time()) + 60, "scope": "predict", **claims}
+        text = ".".join(encode(json.dumps(part).encode()) for part in ({"alg": algorithm, "kid": kid}, claims))
+        return f"{text}.{encode(sign(text.encode()))}"
+
+    def openssl(self, *arguments, input=None):
+        done = subprocess.run(["openssl", *map(str, arguments)], input=input, capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def key_pair(self, name, *options):
+        private, public = self.folder / f"{name}-private.pem", self.folder / f"{name}.pem"
+        self.openssl("genpkey", *options, "-out", private)
+        self.openssl("pkey", "-in", private, "-pubout", "-out", public)
+        return lambda text: self.openssl("dgst", "-sha256", "-sign", private, input=text)
+
+    def test_tokens_of_other_makers(self):
+        rsa = self.key_pair("rsa", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+        ec = self.key_pair("ec", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+
+        def raw_ec(text):
+            """r and s of the DER that openssl writes."""
+            der = ec(text)
+            numbers, at = [], 2
+            for _ in range(2):
+                length = der[at + 1]
+                numbers.append(int.from_bytes(der[at + 2:at + 2 + length], "big").to_bytes(32, "big"))
+                at += 2 + length
+            return b"".join(numbers)
+
+        secret = bytes(range(32))
+        self.write("secret", secret)
+        file = self.write("tokens", "rsa RS256 rsa.pem iss=test aud=distild scope=predict\n"
+                                    "ec ES256 ec.pem iss=test aud=distild scope=predict\n"
+                                    "hs HS256 secret iss=test aud=distild scope=predict\n")
+        server = self.start("--jwt-keys", str(file), "--host", "0.0.0.0", "--log-level", "debug")
+        good = {
+            "rsa": self.token("rsa", "RS256", rsa),
+            "ec": self.token("ec", "ES256", raw_ec),
+            "hs": self.token("hs", "HS256", lambda text: hmac.digest(secret, text, "sha256")),
+        }
+        self.assertEqual(self.predict(server), 401)
+        for name, token in good.items():
+            self.assertEqual(self.predict(server, Authorization=f"Bearer {token}"), 200, name)
+            self.assertEqual(self.predict(server, Authorization=f"Bearer {token[:-8]}AAAAAAAA"), 401, name)
+        late = self.token("rsa", "RS256", rsa, exp=int(time.time()) - 1)
+        status, headers, answer = self.ask(server, "GET", "/", Authorization=f"Bearer {late}")
+        self.assertEqual((status, answer["error"]), (401, "the token has expired"))
+        self.assertIn("invalid_token", headers["WWW-Authenticate"])
+        file.write_text(file.read_text().split("\n", 1)[1])
+        self.reload(server, "the keys were reloaded")
+        self.assertEqual(self.predict(server, Authorization=f"Bearer {good['rsa']}"), 401)
+        self.assertEqual(self.predict(server, Authorization=f"Bearer {good['ec']}"), 200)
+        (self.folder / "ec.pem").unlink()
+        self.reload(server, f"the keys were not reloaded: {file}, line 1: {self.folder}/ec.pem: No such file")
+        self.assertEqual(self.predict(server, Authorization=f"Bearer {good['ec']}"), 200)
+        self.assertEqual(server.stop(), 0)
+        for token in good.values():
+            self.assertNotIn(token, "".join(server.log))
 
 
 if __name__ == "__main__":
