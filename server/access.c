@@ -10,7 +10,8 @@
 
 #include "server/api_keys.h"
 #include "server/exchange.h"
-#include "server/metrics.h"
+#include "server/internal.h"
+#include "server/login.h"
 #include "server/router.h"
 #include "server/tokens.h"
 #include "server/worker.h"
@@ -160,6 +161,21 @@ static void identify_token(const struct server_access *access, const char *text,
              token.subject);
 }
 
+/* For routes of sessions nothing else counts, and for other routes they do not. */
+static void identify_session(const struct server_exchange *exchange,
+                             const struct server_headers *headers, struct identity *identity)
+{
+    const char *bearer = bearer_of(headers->authorization);
+    if (!bearer)
+        return;
+    identity->kind = UNKNOWN;
+    identity->problem = server_login_check(exchange->server->login, bearer);
+    if (identity->problem)
+        return;
+    identity->kind = KNOWN;
+    identity->scopes = SERVER_SCOPE_SESSION;
+}
+
 static void identify(const struct server_access *access, const struct server_headers *headers,
                      struct identity *identity, char who[SERVER_WHO])
 {
@@ -189,7 +205,7 @@ static int64_t take_rate(struct server_access *access, const struct identity *id
         return server_rate_take(&identity->key->rate, &identity->key->bucket, now);
     if (!access->rate.interval)
         return 0;
-    if (identity->kind == KNOWN)
+    if (identity->kind == KNOWN && *exchange->who)
         return server_rate_table_take(access->buckets, &access->rate, exchange->who,
                                       strlen(exchange->who), now);
     return server_rate_table_take(access->buckets, &access->rate, client->bytes,
@@ -207,10 +223,14 @@ static void refuse(struct server_exchange *exchange, const struct identity *iden
         return;
     }
     exchange->challenge = identity->kind == UNKNOWN ? challenge_invalid : challenge;
-    server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, NULL, "%s",
-                identity->problem ? identity->problem
-                                  : "a credential is needed: X-API-Key: KEY, or "
-                                    "Authorization: Bearer KEY");
+    if (exchange->route->needs == SERVER_SCOPE_SESSION && !identity->problem)
+        server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, NULL,
+                    "a token of POST /api/login is needed: Authorization: Bearer TOKEN");
+    else
+        server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, NULL, "%s",
+                    identity->problem ? identity->problem
+                                      : "a credential is needed: X-API-Key: KEY, or "
+                                        "Authorization: Bearer KEY");
 }
 
 bool server_access_admit(struct server_access *access, struct server_exchange *exchange,
@@ -220,15 +240,14 @@ bool server_access_admit(struct server_access *access, struct server_exchange *e
     unsigned needs = exchange->route->needs;
     int64_t wait;
     pthread_rwlock_rdlock(&access->lock);
-    if (needs)
+    if (needs == SERVER_SCOPE_SESSION)
+        identify_session(exchange, headers, &identity);
+    else if (needs)
         identify(access, headers, &identity, exchange->who);
     wait = take_rate(access, &identity, exchange);
     pthread_rwlock_unlock(&access->lock);
     if (wait > 0) {
-        exchange->retry_after = (int)((wait + 999999999) / 1000000000);
-        server_count(exchange->meter, SERVER_COUNT_SHED_RATE, 1);
-        server_fail(exchange, 429, SERVER_ERROR_RATE, NULL,
-                    "more requests than you may make: the next one in %d s", exchange->retry_after);
+        server_fail_rate(exchange, wait, "more requests than you may make");
         return false;
     }
     if (!needs || (identity.kind != UNKNOWN && (identity.scopes & needs)))

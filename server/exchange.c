@@ -98,6 +98,14 @@ void server_fail_overloaded(struct server_exchange *exchange)
                 tokens, server->options.max_queue, server->options.max_queue_tokens);
 }
 
+void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char *what)
+{
+    exchange->retry_after = (int)((wait + 999999999) / 1000000000);
+    server_count(exchange->meter, SERVER_COUNT_SHED_RATE, 1);
+    server_fail(exchange, 429, SERVER_ERROR_RATE, NULL, "%s: the next one in %d s", what,
+                exchange->retry_after);
+}
+
 bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
 {
     distil_status status = exchange->job.status;

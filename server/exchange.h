@@ -54,6 +54,7 @@ struct server_exchange {
     bool answer_is_static; /* not to be freed */
     const char *allow;     /* methods of the path, for 405 */
     int retry_after;       /* seconds; 0: none */
+    bool no_store;         /* the answer is a secret that no cache may keep */
     const char *challenge; /* what WWW-Authenticate asks for, static storage; NULL: none */
 
     int64_t tokenization_ns; /* spent encoding texts */
@@ -61,6 +62,10 @@ struct server_exchange {
 
     struct server_job job; /* job.count is 0 while there is nothing to compute */
     void (*finish)(struct server_exchange *exchange);
+    /* Of a handler that waits for others than the workers: called once the connection sleeps, to set
+     * them to work. They call wake when they are done, once and from any thread. */
+    void (*submit)(struct server_exchange *exchange);
+    void (*wake)(struct server_exchange *exchange);
     void *request; /* what the handler keeps until finish */
     void (*request_free)(void *request);
 };
@@ -93,6 +98,8 @@ void server_fail(struct server_exchange *exchange, unsigned status, const char *
                  const char *field, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* 503 with a Retry-After between 1 and 3 seconds, so that clients do not all come back at once. */
 void server_fail_overloaded(struct server_exchange *exchange);
+/* 429 to a client that may ask again in so many nanoseconds: "WHAT: the next one in N s". */
+void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char *what);
 /* Answers a job that was not computed, with the status failure where it was the model that failed.
  * True where it was computed, and nothing has been answered. */
 bool server_job_succeeded(struct server_exchange *exchange, unsigned failure);

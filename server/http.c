@@ -53,21 +53,38 @@ static int descriptor_of(struct MHD_Connection *connection)
     return info ? info->connect_fd : -1;
 }
 
+static void on_wake(struct server_exchange *exchange)
+{
+    MHD_resume_connection(http_of(exchange)->connection);
+}
+
+/* Puts the connection to sleep. */
+static void suspend(struct http_exchange *http)
+{
+    http->suspended = true;
+    atomic_fetch_add_explicit(&http->exchange.server->suspended, 1, memory_order_relaxed);
+    MHD_suspend_connection(http->connection);
+}
+
 /* Lets the handler loose on a complete request. */
 static enum MHD_Result dispatch(struct http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     struct server_queue *queue = exchange->server->queue;
     exchange->route->handle(exchange);
+    if (!exchange->status && exchange->submit) {
+        exchange->wake = on_wake;
+        suspend(http);
+        exchange->submit(exchange);
+        return MHD_YES;
+    }
     if (!exchange->status && exchange->finish) {
         if (server_queue_reserve(queue, exchange->job.count, exchange->job.tokens)) {
             exchange->job.done = on_job_done;
             exchange->job.gone = on_job_asked;
             http->fd = descriptor_of(http->connection);
-            http->suspended = true;
-            atomic_fetch_add_explicit(&exchange->server->suspended, 1, memory_order_relaxed);
             /* suspend before the push: the workers may be done before the push returns */
-            MHD_suspend_connection(http->connection);
+            suspend(http);
             server_queue_push(queue, &exchange->job);
             return MHD_YES;
         }

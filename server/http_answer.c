@@ -57,7 +57,9 @@ static void add_headers(struct http_exchange *http, struct MHD_Response *respons
         snprintf(number, sizeof(number), "%d", exchange->retry_after);
         MHD_add_response_header(response, "Retry-After", number);
     }
-    if (http->suspended && exchange->status == 200)
+    if (exchange->no_store)
+        MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (http->suspended && exchange->job.count > 0 && exchange->status == 200)
         add_timing(exchange, response);
     if (http->close || server_get_state(exchange->server) == SERVER_DRAINING)
         MHD_add_response_header(response, "Connection", "close");
@@ -107,7 +109,7 @@ void http_count_exchange(const struct http_exchange *http)
     server_count(exchange->meter, SERVER_COUNT_ANSWER_BYTES, exchange->answer_length);
     if (job->count > 0)
         server_observe(exchange->meter, SERVER_TOKENIZATION_NS, exchange->tokenization_ns);
-    if (http->suspended && job->status == DISTIL_OK) {
+    if (http->suspended && job->count > 0 && job->status == DISTIL_OK) {
         server_observe(exchange->meter, SERVER_QUEUE_NS, job->taken - job->queued);
         server_observe(exchange->meter, SERVER_INFERENCE_NS, job->ended - job->taken);
     }
@@ -118,7 +120,7 @@ void http_log_exchange(const struct http_exchange *http)
     const struct server_exchange *exchange = &http->exchange;
     const struct server_job *job = &exchange->job;
     double total = (double)(server_now() - exchange->began) / 1e6;
-    bool computed = http->suspended;
+    bool computed = http->suspended && job->count > 0;
     char client[SERVER_ADDRESS_TEXT];
     struct server_log_field fields[] = {
         {.name = "id", .kind = SERVER_LOG_TEXT, .text = exchange->id[0] ? exchange->id : "-"},

@@ -11,6 +11,7 @@
 #include "server/worker.h"
 
 struct server_access;
+struct server_login;
 struct server_http;
 struct server_listener;
 
@@ -34,6 +35,7 @@ struct server {
     struct server_queue *queue;
     struct server_workers *workers;
     struct server_access *access;
+    struct server_login *login; /* NULL: there is no session password */
     struct server_http *http;
     struct server_listener *listener;
 };

@@ -19,6 +19,11 @@ static const struct server_route routes[] = {
      .json_body = true,
      .needs_model = true,
      .needs = SERVER_SCOPE_PREDICT},
+    {.method = "POST", .path = "/api/login", .handle = server_handle_login, .json_body = true},
+    {.method = "GET",
+     .path = "/protected",
+     .handle = server_handle_protected,
+     .needs = SERVER_SCOPE_SESSION},
 };
 
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(*routes) };

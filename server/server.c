@@ -13,6 +13,7 @@
 #include "server/http.h"
 #include "server/internal.h"
 #include "server/listener.h"
+#include "server/login.h"
 
 enum {
     MAX_HTTP_THREADS = 4,
@@ -38,6 +39,7 @@ struct server_options server_options_default(void)
         .max_body = 2000000,
         .idle_timeout_seconds = 75,
         .drain_timeout_seconds = 30,
+        .access = {.session_seconds = 12 * 3600},
         .log = {.fd = STDERR_FILENO, .level = SERVER_LOG_INFO},
     };
     return options;
@@ -68,6 +70,7 @@ static distil_status check_options(const struct server_options *o, distil_error 
         {"max-body", (long long)(o->max_body > INT64_MAX ? INT64_MAX : o->max_body), 1, 1 << 30},
         {"max-connections", o->max_connections, 0, 1000000},
         {"idle-timeout", o->idle_timeout_seconds, 1, 86400},
+        {"session-seconds", o->access.session_seconds, 1, 31536000},
         {"drain-timeout", o->drain_timeout_seconds, 0, 86400},
         {"models", o->model_count, 0, 1024},
     };
@@ -133,6 +136,9 @@ distil_status server_start(const struct server_options *options, struct server *
     if (!status)
         status =
             server_access_create(&made->options.access, &made->options.log, &made->access, error);
+    if (!status)
+        status =
+            server_login_create(&made->options.access, &made->options.log, &made->login, error);
     if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
                                    &made->http, error);
@@ -223,11 +229,13 @@ void server_free(struct server *server)
     server_drain(server);
     if (server->queue)
         server_queue_close(server->queue);
-    server_workers_free(server->workers); /* after which no connection is suspended */
+    server_workers_free(server->workers);
+    server_login_stop(server->login); /* after which no connection is suspended */
     flush(server);
     server_http_free(server->http);
     server_listener_free(server->listener);
     server_access_free(server->access);
+    server_login_free(server->login);
     for (i = 0; server->models && i < server->options.model_count; i++)
         server_model_close(&server->models[i]);
     free(server->models);

@@ -23,9 +23,16 @@ struct server_model_options {
 struct server_access_options {
     const char *api_keys; /* file of keys, see api_keys.h */
     const char *jwt_keys; /* file of keys of tokens, see tokens.h */
-    const char
-        *rate_limit;      /* of each credential and each address without one, such as "50/s:100" */
     bool allow_anonymous; /* on any address, and beside credentials */
+    /* Of each credential and of each address without one, such as "50/s:100". */
+    const char *rate_limit;
+    /* For POST /api/login, from a file or as text, which is wiped once it is hashed; neither, or an
+     * empty text: nobody can log in. */
+    const char *session_password_file;
+    char *session_password;
+    /* What signs the tokens it gives, so that replicas take each other's; NULL: random bytes. */
+    const char *session_key_file;
+    int session_seconds; /* for which such a token is good */
 };
 
 /* Start from server_options_default(). Strings are not copied: they must outlive the server. */

@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,7 +14,8 @@ struct serve_settings {
         max_client_batch, max_body, max_connections;
     long idle_timeout, drain_timeout;
     bool log_json;
-    const char *api_keys, *jwt_keys, *rate_limit;
+    const char *api_keys, *jwt_keys, *rate_limit, *session_password_file, *session_key_file;
+    long session_seconds;
     bool allow_anonymous;
 };
 
@@ -80,6 +82,20 @@ static const struct tool_option options[] = {
      .offset = offsetof(struct serve_settings, jwt_keys),
      .value = "FILE",
      .help = "File of the keys whose JSON Web Tokens may call"},
+    {.name = "session-password-file",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, session_password_file),
+     .value = "FILE",
+     .help =
+         "File with the password of POST /api/login; without it, the variable SESSION_PASSWORD"},
+    {.name = "session-key-file",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, session_key_file),
+     .value = "FILE",
+     .help = "File with the secret that signs its tokens, so that replicas accept each other's; "
+             "without it, one made at the start"},
+    NUMBER(session_seconds, "session-seconds", "SECONDS", 1, 31536000, "43200",
+           "For which such a token is good"),
     {.name = "allow-anonymous",
      .kind = TOOL_FLAG,
      .offset = offsetof(struct serve_settings, allow_anonymous),
@@ -120,6 +136,10 @@ static int run_serve(const void *given, int count, char **operands)
     server.access = (struct server_access_options){
         .api_keys = settings->api_keys,
         .jwt_keys = settings->jwt_keys,
+        .session_password = getenv("SESSION_PASSWORD"),
+        .session_password_file = settings->session_password_file,
+        .session_key_file = settings->session_key_file,
+        .session_seconds = (int)settings->session_seconds,
         .rate_limit = settings->rate_limit,
         .allow_anonymous = settings->allow_anonymous,
     };

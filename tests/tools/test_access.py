@@ -2,17 +2,20 @@
 """Who may ask `distild serve` what, end to end: keys, tokens, logins, rates, origins, certificates."""
 
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import json
 import pathlib
 import signal
 import stat
+import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
-from harness import MODEL, main, run
+from harness import MODEL, SANITIZED, main, run
 from serving import ServeCase
 
 
@@ -104,6 +107,7 @@ class Keys(Access):
         self.reload(server, "the keys were reloaded")
         connection.request("GET", "/health")  # on the connection of before
         self.assertEqual(connection.getresponse().status, 200)
+        connection.close()
         self.assertEqual(self.predict(server, X_API_Key=second), 200)
         good = file.read_text()
         file.write_text(good + "third sha256:12 scope=predict\n")
@@ -208,6 +212,131 @@ class Tokens(Access):
         self.assertEqual(server.stop(), 0)
         for token in good.values():
             self.assertNotIn(token, "".join(server.log))
+
+
+class Logins(Access):
+    PASSWORD = "correct horse \u00e9"
+
+    def login(self, server, password, **more):
+        return self.ask(server, "POST", "/api/login", {"session_password": password, **more})
+
+    def protected(self, server, token, scheme="Bearer"):
+        status, headers, answer = self.ask(server, "GET", "/protected", Authorization=f"{scheme} {token}")
+        if status == 401:
+            self.assertTrue(headers["WWW-Authenticate"].startswith("Bearer"))
+        return status, answer
+
+    def test_a_login_opens_what_is_protected_and_nothing_else(self):
+        server = self.start("--log-level", "debug", SESSION_PASSWORD=self.PASSWORD)
+        status, headers, answer = self.login(server, self.PASSWORD)
+        self.assertEqual((status, list(answer)), (200, ["access_token"]))
+        self.assertEqual(headers["Cache-Control"], "no-store")
+        token = answer["access_token"]
+        self.assertEqual(self.protected(server, token), (200, {"message": "Protected"}))
+        self.assertEqual(self.protected(server, token + "A")[0], 401)
+        self.assertEqual(self.protected(server, token, scheme="Basic")[0], 401)
+        self.assertEqual(self.protected(server, token.rsplit(".", 1)[0] + ".")[0], 401)
+        self.assertEqual(self.ask(server, "GET", "/protected")[0], 401)
+        self.assertEqual(self.ask(server, "GET", "/protected", X_API_Key=token)[0], 401)
+        for body, status in ((None, 400), ({}, 400), ([], 400), ({"session_password": None}, 400),
+                             ({"session_password": 7}, 400), ({"session_password": ""}, 400),
+                             ({"session_password": "wrong"}, 401), ({"session_password": "x" * 600}, 401),
+                             ({"session_password": self.PASSWORD + " "}, 401)):
+            found, _, answer = self.ask(server, "POST", "/api/login", body)
+            self.assertEqual((found, bool(answer["error"])), (status, True), body)
+        self.assertEqual(self.ask(server, "GET", "/api/login")[0], 405)
+        environment_now = pathlib.Path(f"/proc/{server.process.pid}/environ").read_bytes()
+        self.assertIn(b"SESSION_PASSWORD=", environment_now)
+        self.assertNotIn(self.PASSWORD.encode(), environment_now)
+        self.assertEqual(server.stop(), 0)
+        log = "".join(server.log)
+        self.assertNotIn(self.PASSWORD, log)
+        self.assertNotIn(token, log)
+        again = self.start(SESSION_PASSWORD=self.PASSWORD)  # with a key of its own
+        self.assertEqual(self.protected(again, token)[0], 401)
+
+    def test_without_a_password_nobody_logs_in(self):
+        for variables in ({}, {"SESSION_PASSWORD": ""}):
+            server = self.start(**variables)
+            status, _, answer = self.login(server, "")
+            self.assertEqual((status, answer["error_type"]), (503, "Unhealthy"))
+            self.assertEqual(self.protected(server, "a.b.c")[0], 401)
+
+    def test_replicas_share_a_key_and_tokens_expire(self):
+        password = self.write("password", self.PASSWORD + "\n")
+        key = self.write("key", bytes(range(32)))
+        options = ("--session-password-file", str(password), "--session-key-file", str(key))
+        first, second = self.start(*options), self.start(*options)
+        token = self.login(first, self.PASSWORD)[2]["access_token"]
+        self.assertEqual(self.protected(second, token)[0], 200)
+        short = self.start(*options, "--session-seconds", "1")
+        token = self.login(short, self.PASSWORD)[2]["access_token"]
+        time.sleep(2)
+        self.assertEqual(self.protected(short, token)[1]["error"], "the token has expired")
+        key.write_bytes(b"short")
+        self.assertIn("at least 32", run("serve", *options, "--port", "0", "--model", MODEL, code=1)[1])
+        password.chmod(0o664)
+        self.assertIn("chmod", run("serve", *options, "--port", "0", "--model", MODEL, code=1)[1])
+
+    def test_keys_and_logins_do_not_open_each_others_routes(self):
+        file = self.folder / "keys"
+        key = run("keys", "new", "a", "--scope", "predict,metrics,admin", "--append", file)[0].strip()
+        server = self.start("--api-keys", str(file), SESSION_PASSWORD=self.PASSWORD)
+        token = self.login(server, self.PASSWORD)[2]["access_token"]
+        self.assertEqual(self.protected(server, token)[0], 200)
+        self.assertEqual(self.protected(server, key)[0], 401)
+        self.assertEqual(self.predict(server, Authorization=f"Bearer {key}"), 200)
+        self.assertEqual(self.predict(server, Authorization=f"Bearer {token}"), 401)
+        self.assertEqual(self.predict(server, Authorization=f"Bearer {token}", X_API_Key=key), 200)
+        # a proxy or a client may need both
+        connection = server.connect()
+        connection.request("GET", "/protected", headers={"Authorization": f"Bearer {token}", "X-API-Key": key})
+        self.assertEqual(connection.getresponse().status, 200)
+        connection.close()
+
+    def test_attempts_are_limited_and_hold_up_nobody(self):
+        server = self.start("--http-threads", "1", SESSION_PASSWORD=self.PASSWORD)
+        for _ in range(15):  # those that are right do not count
+            self.assertEqual(self.login(server, self.PASSWORD)[0], 200)
+        found, times = [], []
+
+        def guess():
+            while not found or found[-1][0] != 429:
+                found.append(self.login(server, "guess"))
+
+        guessers = [threading.Thread(target=guess) for _ in range(8)]
+        for guesser in guessers:
+            guesser.start()
+        connection = server.connect()
+        while any(guesser.is_alive() for guesser in guessers):
+            began = time.monotonic()
+            connection.request("GET", "/health")
+            connection.getresponse().read()
+            times.append(time.monotonic() - began)
+            time.sleep(0.002)
+        connection.close()
+        for guesser in guessers:
+            guesser.join()
+        statuses = [status for status, _, _ in found]
+        self.assertTrue(10 <= statuses.count(401) <= 12, statuses)  # one more comes back every six seconds
+        self.assertEqual(set(statuses), {401, 429})
+        self.assertTrue(all(1 <= int(headers["Retry-After"]) <= 6 for status, headers, _ in found if status == 429))
+        if not SANITIZED:
+            # had the one HTTP thread computed the hashes, most of these would have waited for one or more
+            self.assertLess(statistics.median(times), 0.02)
+        self.assertEqual(self.login(server, self.PASSWORD)[0], 429)
+
+    def test_the_end_does_not_wait_for_attempts(self):
+        server = self.start(SESSION_PASSWORD=self.PASSWORD)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = [pool.submit(self.login, server, self.PASSWORD) for _ in range(8)]
+            time.sleep(0.02)
+            self.assertEqual(server.stop(), 0)
+            for answer in answers:
+                try:
+                    self.assertIn(answer.result()[0], (200, 429, 503))
+                except OSError:
+                    pass  # refused: it came after the end
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+/* login.h: one password for everybody, and what an attempt to say it costs.
+ *
+ * The password is kept as a yescrypt hash, which takes tens of milliseconds and 16 MB to compute. One
+ * thread does that, one attempt at a time, so that HTTP threads never wait for it and a flood of
+ * attempts takes no more than one CPU's time. */
+#ifndef SERVER_LOGIN_H
+#define SERVER_LOGIN_H
+
+#include "server/client_address.h"
+#include "server/server.h"
+#include "server/tokens.h"
+
+enum { SERVER_PASSWORD = 512 /* bytes of the longest that crypt(3) takes, with its NUL */ };
+
+struct server_login;
+
+/* An attempt, filled in by whoever makes it, who keeps it until done is called. */
+struct server_attempt {
+    char password[SERVER_PASSWORD]; /* wiped before done is called */
+    struct server_address client;
+    enum { SERVER_LOGIN_WRONG, SERVER_LOGIN_RIGHT, SERVER_LOGIN_STOPPED } outcome;
+    void (*done)(struct server_attempt *attempt); /* called from another thread, or from push */
+    void *context;
+    struct server_attempt *next;
+};
+
+/* NULL in *login where the options hold no password. A password in the options is wiped. */
+distil_status server_login_create(const struct server_access_options *options,
+                                  const struct server_log *log, struct server_login **login,
+                                  distil_error *error);
+/* Ends the thread; attempts that wait, and those to come, end as stopped. NULL is ignored. */
+void server_login_stop(struct server_login *login);
+/* Stops and frees; no attempt may come any more. */
+void server_login_free(struct server_login *login);
+
+/* Makes room for an attempt of a client: 0; else the nanoseconds after which it may try again, as it
+ * or all clients together have tried too often. An attempt with the right password does not count. */
+int64_t server_login_reserve(struct server_login *login, const struct server_address *client);
+/* Hands over an attempt that there is room for. */
+void server_login_push(struct server_login *login, struct server_attempt *attempt);
+
+/* A token for who said the password, to be freed by free(); NULL when memory runs out. */
+char *server_login_token(const struct server_login *login);
+/* As server_token_check, for those tokens. login may be NULL: nobody has any. */
+const char *server_login_check(const struct server_login *login, const char *token);
+
+#endif
