@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "server/api_keys.h"
+#include "server/cors.h"
 #include "server/exchange.h"
 #include "server/internal.h"
 #include "server/login.h"
@@ -27,6 +28,8 @@ struct server_access {
     struct server_token_keys *tokens; /* the same */
     struct server_rate rate;          /* of those who have none of their own */
     struct server_rate_table *buckets;
+    struct server_networks trusted;
+    struct server_cors cors;
 };
 
 /* Who asks. */
@@ -39,23 +42,36 @@ struct identity {
 
 /* ---- lifecycle ---- */
 
+static distil_status read_options(struct server_access *access, distil_error *error)
+{
+    const struct server_access_options *options = &access->options;
+    distil_status status = DISTIL_OK;
+    distil_error reason;
+    if (options->rate_limit && !server_rate_parse(options->rate_limit, &access->rate))
+        return distil_fail(error, DISTIL_INVALID,
+                           "rate-limit: '%.40s' is no rate such as 50/s or 600/m:20",
+                           options->rate_limit);
+    if (access->rate.interval && !(access->buckets = server_rate_table_create()))
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the rate limits");
+    if (options->trusted_proxies)
+        status = server_networks_parse(options->trusted_proxies, &access->trusted, &reason);
+    if (status)
+        return distil_fail(error, status, "trusted-proxies: %s", reason.message);
+    return server_cors_parse(options->cors_origins, &access->cors, error);
+}
+
 distil_status server_access_create(const struct server_access_options *options,
                                    const struct server_log *log, struct server_access **access,
                                    distil_error *error)
 {
     struct server_access *made = calloc(1, sizeof(*made));
-    distil_status status = DISTIL_OK;
+    distil_status status;
     if (!made)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the access rules");
     made->options = *options;
     made->log = log;
     pthread_rwlock_init(&made->lock, NULL);
-    if (options->rate_limit && !server_rate_parse(options->rate_limit, &made->rate))
-        status = distil_fail(error, DISTIL_INVALID,
-                             "rate-limit: '%.40s' is no rate such as 50/s or 600/m:20",
-                             options->rate_limit);
-    else if (made->rate.interval && !(made->buckets = server_rate_table_create()))
-        status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the rate limits");
+    status = read_options(made, error);
     if (!status)
         status = server_access_reload(made, error);
     if (status) {
@@ -108,6 +124,7 @@ void server_access_free(struct server_access *access)
     server_api_keys_free(access->keys);
     server_token_keys_free(access->tokens);
     server_rate_table_free(access->buckets);
+    server_cors_free(&access->cors);
     pthread_rwlock_destroy(&access->lock);
     free(access);
 }
@@ -124,6 +141,16 @@ bool server_access_may_be_reached(const struct server_access *access)
 }
 
 /* ---- who asks ---- */
+
+void server_access_locate(const struct server_access *access, struct server_exchange *exchange,
+                          const struct server_headers *headers)
+{
+    const struct server_header_fields *hops =
+        access->options.forwarded ? &headers->forwarded : &headers->forwarded_for;
+    server_address_forwarded(&exchange->client, &access->trusted, hops->values, hops->count);
+    exchange->cors_origin = server_cors_allow(&access->cors, headers->origin);
+    exchange->varies_by_origin = access->cors.count > 0;
+}
 
 /* The credential of an Authorization field; NULL where it holds none of ours. */
 static const char *bearer_of(const char *authorization)

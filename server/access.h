@@ -26,6 +26,11 @@ void server_access_free(struct server_access *access);
  * was said that none are wanted. */
 bool server_access_may_be_reached(const struct server_access *access);
 
+/* Sets exchange->client to who asks, where its peer is a trusted proxy, and exchange->cors_origin to
+ * what the page's origin is answered. */
+void server_access_locate(const struct server_access *access, struct server_exchange *exchange,
+                          const struct server_headers *headers);
+
 /* Whether a request for exchange->route may go on. Sets exchange->who. Where it may not, it is
  * answered: 401 without a credential or with an unknown one, 403 with one for other things, 429 over
  * its rate. */

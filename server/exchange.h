@@ -51,9 +51,12 @@ struct server_exchange {
     char *answer;            /* JSON, or what answer_type says */
     const char *answer_type; /* NULL: JSON */
     size_t answer_length;
-    bool answer_is_static; /* not to be freed */
-    const char *allow;     /* methods of the path, for 405 */
-    int retry_after;       /* seconds; 0: none */
+    bool answer_is_static;   /* not to be freed */
+    const char *allow;       /* methods of the path, for 405 */
+    int retry_after;         /* seconds; 0: none */
+    const char *cors_origin; /* for Access-Control-Allow-Origin; NULL: none */
+    bool varies_by_origin;
+    bool preflight;        /* the answer tells a browser what a page may ask */
     bool no_store;         /* the answer is a secret that no cache may keep */
     const char *challenge; /* what WWW-Authenticate asks for, static storage; NULL: none */
 

@@ -27,6 +27,16 @@ static bool is_value(const char *value, size_t length)
            !memchr(value, '\0', length);
 }
 
+/* Keeps a field; of too many, the last, which the nearest proxy wrote. */
+static void keep(struct server_header_fields *fields, const char *value)
+{
+    if (fields->count == SERVER_FORWARDED)
+        memmove(fields->values, fields->values + 1, (SERVER_FORWARDED - 1) * sizeof(value));
+    else
+        fields->count++;
+    fields->values[fields->count - 1] = value;
+}
+
 void server_headers_take(struct server_headers *headers, const char *name, size_t name_length,
                          const char *value, size_t value_length)
 {
@@ -45,6 +55,8 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
         if (strcasecmp(name, "Authorization") == 0) {
             headers->authorizations++;
             headers->authorization = value;
+        } else if (strcasecmp(name, "Access-Control-Request-Method") == 0) {
+            headers->requested_method = value;
         }
         break;
     case 'c':
@@ -60,6 +72,14 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
     case 'e':
         if (strcasecmp(name, "Expect") == 0)
             headers->expects_continue = true;
+        break;
+    case 'f':
+        if (strcasecmp(name, "Forwarded") == 0)
+            keep(&headers->forwarded, value);
+        break;
+    case 'o':
+        if (strcasecmp(name, "Origin") == 0)
+            headers->origin = value;
         break;
     case 'h':
         if (strcasecmp(name, "Host") == 0)
@@ -77,6 +97,8 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
         } else if (strcasecmp(name, "X-API-Key") == 0) {
             headers->api_keys++;
             headers->api_key = value;
+        } else if (strcasecmp(name, "X-Forwarded-For") == 0) {
+            keep(&headers->forwarded_for, value);
         }
         break;
     default:

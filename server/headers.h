@@ -7,13 +7,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { SERVER_FORWARDED = 8 };
+
+/* The last fields of a header that may be given more than once, in order. */
+struct server_header_fields {
+    int count;
+    const char *values[SERVER_FORWARDED];
+};
+
 /* Zero-initialise. Strings belong to the request. */
 struct server_headers {
     unsigned content_lengths, transfer_encodings, hosts; /* how often each is given */
     uint64_t content_length;
     const char *content_type, *content_encoding, *transfer_encoding, *request_id;
     const char *authorization, *api_key;
-    unsigned authorizations, api_keys; /* how often each is given */
+    unsigned authorizations, api_keys;     /* how often each is given */
+    const char *origin, *requested_method; /* of the CORS protocol */
+    struct server_header_fields forwarded, forwarded_for;
     bool expects_continue;
     bool bad_name, bad_value; /* a field broke the grammar of RFC 9110 */
     bool folded;              /* set by the caller: a field went on in a second line */

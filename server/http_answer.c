@@ -1,6 +1,7 @@
 /* http_answer.c: the answer to a request, and what is logged of it. */
 #include <stdio.h>
 
+#include "server/cors.h"
 #include "server/http_exchange.h"
 #include "server/internal.h"
 #include "server/router.h"
@@ -41,12 +42,31 @@ static void add_timing(const struct server_exchange *exchange, struct MHD_Respon
     }
 }
 
+static void add_cors(const struct server_exchange *exchange, struct MHD_Response *response)
+{
+    if (exchange->varies_by_origin)
+        MHD_add_response_header(response, "Vary", "Origin");
+    if (!exchange->cors_origin)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Origin", exchange->cors_origin);
+    if (!exchange->preflight) {
+        MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                                server_cors_expose_headers);
+        return;
+    }
+    MHD_add_response_header(response, "Access-Control-Allow-Methods", exchange->allow);
+    MHD_add_response_header(response, "Access-Control-Allow-Headers", server_cors_allow_headers);
+    MHD_add_response_header(response, "Access-Control-Max-Age", "600");
+}
+
 static void add_headers(struct http_exchange *http, struct MHD_Response *response)
 {
     struct server_exchange *exchange = &http->exchange;
     char number[16];
-    MHD_add_response_header(response, "Content-Type",
-                            exchange->answer_type ? exchange->answer_type : "application/json");
+    if (exchange->status != 204)
+        MHD_add_response_header(response, "Content-Type",
+                                exchange->answer_type ? exchange->answer_type : "application/json");
+    add_cors(exchange, response);
     if (exchange->id[0])
         MHD_add_response_header(response, "X-Request-Id", exchange->id);
     if (exchange->status == 405)

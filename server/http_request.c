@@ -53,6 +53,15 @@ static bool is_json(const char *type)
     return type[length] == '\0' || type[length] == ';' || type[length] == ' ';
 }
 
+/* Whether a browser asks if a page of an allowed origin may send a request. It shows no credential,
+ * and none is looked at. */
+static bool is_preflight(const struct server_exchange *exchange,
+                         const struct server_headers *headers)
+{
+    return exchange->cors_origin && headers->requested_method &&
+           strcmp(exchange->method, "OPTIONS") == 0;
+}
+
 static void check_headers(struct http_exchange *http, bool needs_host)
 {
     struct server_exchange *exchange = &http->exchange;
@@ -76,7 +85,10 @@ static void check_headers(struct http_exchange *http, bool needs_host)
         return;
     }
     exchange->route = server_route_find(exchange->method, exchange->path, &exchange->allow);
-    if (!exchange->route && exchange->allow)
+    if (!exchange->route && exchange->allow && is_preflight(exchange, headers)) {
+        exchange->preflight = true;
+        server_answer_static(exchange, 204, "");
+    } else if (!exchange->route && exchange->allow)
         server_fail(exchange, 405, SERVER_ERROR_METHOD, NULL, "%s does not take %s, but %s",
                     exchange->path, exchange->method, exchange->allow);
     else if (!exchange->route)
@@ -126,6 +138,7 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
     if (http->headers.request_id)
         take_id(&http->exchange, http->headers.request_id);
+    server_access_locate(thread->server->access, &http->exchange, &http->headers);
     check_headers(http, strcmp(version, "HTTP/1.0") != 0);
     return http;
 }

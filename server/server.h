@@ -23,7 +23,11 @@ struct server_model_options {
 struct server_access_options {
     const char *api_keys; /* file of keys, see api_keys.h */
     const char *jwt_keys; /* file of keys of tokens, see tokens.h */
-    bool allow_anonymous; /* on any address, and beside credentials */
+    /* Networks of the proxies whose word on who asks is taken, with commas between them. */
+    const char *trusted_proxies;
+    bool forwarded;           /* they write Forwarded, and not X-Forwarded-For */
+    const char *cors_origins; /* origins whose pages may ask, or "*" */
+    bool allow_anonymous;     /* on any address, and beside credentials */
     /* Of each credential and of each address without one, such as "50/s:100". */
     const char *rate_limit;
     /* For POST /api/login, from a file or as text, which is wiped once it is hashed; neither, or an

@@ -16,6 +16,7 @@ struct serve_settings {
     bool log_json;
     const char *api_keys, *jwt_keys, *rate_limit, *session_password_file, *session_key_file;
     long session_seconds;
+    const char *trusted_proxies, *forwarded_header, *cors_origins;
     bool allow_anonymous;
 };
 
@@ -106,6 +107,25 @@ static const struct tool_option options[] = {
      .value = "RATE",
      .help = "Requests of each key, and of each address without one: 50/s, 600/m:20 (bursts of "
              "20); over it they are answered 429"},
+    {.name = "trusted-proxies",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, trusted_proxies),
+     .value = "NETWORKS",
+     .help =
+         "Proxies that are believed when they say who asks, such as 10.0.0.0/8,fd00::/8; 'unix' "
+         "is whoever comes through a Unix-domain socket"},
+    {.name = "forwarded-header",
+     .kind = TOOL_CHOICE,
+     .offset = offsetof(struct serve_settings, forwarded_header),
+     .value = "NAME",
+     .choices = "x-forwarded-for|forwarded",
+     .fallback = "x-forwarded-for",
+     .help = "The header in which they say it"},
+    {.name = "cors-allow-origin",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, cors_origins),
+     .value = "ORIGINS",
+     .help = "Origins whose web pages may ask, such as https://app.example.com, or *"},
     TOOL_END_OPTIONS};
 
 static int run_serve(const void *given, int count, char **operands)
@@ -142,6 +162,9 @@ static int run_serve(const void *given, int count, char **operands)
         .session_seconds = (int)settings->session_seconds,
         .rate_limit = settings->rate_limit,
         .allow_anonymous = settings->allow_anonymous,
+        .trusted_proxies = settings->trusted_proxies,
+        .forwarded = strcmp(settings->forwarded_header, "forwarded") == 0,
+        .cors_origins = settings->cors_origins,
     };
     server.log.fd = STDERR_FILENO;
     server.log.json = settings->log_json;

@@ -339,5 +339,81 @@ class Logins(Access):
                     pass  # refused: it came after the end
 
 
+class Proxies(Access):
+    def test_the_word_of_trusted_proxies_is_taken(self):
+        server = self.start("--rate-limit", "1/h", "--trusted-proxies", "127.0.0.0/8,10.0.0.0/8", "--log-level", "debug")
+        for header, status in (("203.0.113.1", 200), ("203.0.113.1", 429), ("203.0.113.2", 200),
+                               ("203.0.113.9, 203.0.113.2", 429), ("203.0.113.9, 203.0.113.3, 10.1.2.3", 200),
+                               ("2001:db8:1:2::1", 200), ("2001:db8:1:2:3::1", 429), ("nonsense", 200), ("", 429)):
+            self.assertEqual(self.predict(server, X_Forwarded_For=header), status, header)
+        self.assertEqual(self.predict(server, Forwarded="for=203.0.113.77"), 429)  # not the header they write
+        self.assertEqual(server.stop(), 0)
+        log = "".join(server.log)
+        self.assertIn("client=203.0.113.3 ", log)
+        self.assertIn("client=127.0.0.1 ", log)
+        self.assertNotIn("client=203.0.113.9", log)
+
+    def test_forwarded_where_they_write_that(self):
+        server = self.start("--rate-limit", "1/h", "--trusted-proxies", "127.0.0.1", "--forwarded-header", "forwarded")
+        for header, status in (('for="[2001:db8::1]:99";proto=https', 200), ("for=203.0.113.1", 200), ("for=203.0.113.1", 429)):
+            self.assertEqual(self.predict(server, Forwarded=header), status, header)
+        self.assertEqual(self.predict(server, X_Forwarded_For="203.0.113.5"), 200)  # the proxy itself, once
+        self.assertEqual(self.predict(server, X_Forwarded_For="203.0.113.6"), 429)
+
+    def test_others_are_not_believed(self):
+        for options in ((), ("--trusted-proxies", "192.0.2.0/24,unix")):
+            server = self.start("--rate-limit", "2/h", *options)
+            answers = [self.predict(server, X_Forwarded_For=f"203.0.113.{i}", Forwarded=f"for=203.0.113.{i}") for i in range(3)]
+            self.assertEqual(answers, [200, 200, 429])
+        error = run("serve", "--port", "0", "--trusted-proxies", "10.0.0.1/8", "--model", MODEL, code=1)[1]
+        self.assertIn("trusted-proxies: '10.0.0.1/8' is no address or network", error)
+
+
+class Origins(Access):
+    PREFLIGHT = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization,content-type"}
+
+    def cors(self, headers):
+        return {name: value for name, value in headers.items() if name.startswith("Access-Control") or name == "Vary"}
+
+    def test_off_by_default(self):
+        server = self.start()
+        status, headers, _ = self.ask(server, "GET", "/health", Origin="https://a.example")
+        self.assertEqual((status, self.cors(headers)), (200, {}))
+        status, headers, _ = self.ask(server, "OPTIONS", "/predict", Origin="https://a.example", **self.PREFLIGHT)
+        self.assertEqual((status, self.cors(headers)), (405, {}))
+
+    def test_pages_of_listed_origins_may_ask(self):
+        file = self.folder / "keys"
+        key = run("keys", "new", "page", "--append", file)[0].strip()
+        server = self.start("--cors-allow-origin", "https://a.example,http://localhost:3000", "--api-keys", str(file))
+        for origin in ("https://a.example", "http://localhost:3000"):
+            status, headers, answer = self.ask(server, "OPTIONS", "/predict", Origin=origin, **self.PREFLIGHT)
+            self.assertEqual((status, answer), (204, None))
+            self.assertEqual(headers["Access-Control-Allow-Origin"], origin)
+            self.assertEqual(headers["Access-Control-Allow-Methods"], "POST")
+            self.assertIn("Authorization", headers["Access-Control-Allow-Headers"])
+            self.assertEqual((headers["Vary"], headers["Content-Type"]), ("Origin", None))
+            for sent, wanted in (({"X_API_Key": key}, 200), ({}, 401)):  # a page can read errors too
+                status, headers, _ = self.ask(server, "POST", "/predict", {"text": "x"}, Origin=origin, **sent)
+                self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (wanted, origin))
+        for origin in ("https://b.example", "https://a.example.evil.example", "http://a.example", "null", "https://a.example:444"):
+            status, headers, _ = self.ask(server, "POST", "/predict", {"text": "x"}, Origin=origin, X_API_Key=key)
+            self.assertEqual((status, self.cors(headers)), (200, {"Vary": "Origin"}))
+            status, headers, _ = self.ask(server, "OPTIONS", "/predict", Origin=origin, **self.PREFLIGHT)
+            self.assertEqual((status, self.cors(headers)), (405, {"Vary": "Origin"}))
+        self.assertEqual(self.ask(server, "OPTIONS", "/nothing", Origin="https://a.example", **self.PREFLIGHT)[0], 404)
+        self.assertEqual(self.ask(server, "OPTIONS", "/predict", Origin="https://a.example")[0], 405)
+
+    def test_any_origin_without_credentials(self):
+        server = self.start("--cors-allow-origin", "*")
+        _, headers, _ = self.ask(server, "GET", "/health", Origin="https://a.example")
+        self.assertEqual(headers["Access-Control-Allow-Origin"], "*")
+        self.assertNotIn("Access-Control-Allow-Credentials", headers)
+        self.assertEqual(self.cors(self.ask(server, "GET", "/health")[1]), {})
+        for origins in ("a.example", "https://a.example/", "*,https://a.example", "https://A.example", "https://a.example,", "ftp://x"):
+            error = run("serve", "--port", "0", "--cors-allow-origin", origins, "--model", MODEL, code=1)[1]
+            self.assertIn("cors-allow-origin:", error)
+
+
 if __name__ == "__main__":
     main()
