@@ -11,6 +11,7 @@
 #include "server/internal.h"
 #include "server/listener.h"
 #include "server/router.h"
+#include "server/tls.h"
 
 enum {
     CONNECTION_MEMORY = 32 * 1024, /* for the request line, headers and a window of the body */
@@ -167,6 +168,19 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     free(http);
 }
 
+/* Called before anything is read. */
+static struct http_connection *begin_connection(const struct http_thread *thread,
+                                                struct MHD_Connection *connection)
+{
+    struct http_connection *kept = calloc(1, sizeof(*kept)); /* without it there is no lingering */
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    /* a session without a certificate of its own begins with the one that the daemon has */
+    if (kept && thread->server->tls && info && info->tls_session)
+        kept->certificate = server_tls_begin(thread->server->tls, info->tls_session);
+    return kept;
+}
+
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -174,7 +188,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     struct http_connection *kept = *context;
     int fd;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = calloc(1, sizeof(*kept)); /* without it the connection does not linger */
+        *context = begin_connection(thread, connection);
         return;
     }
     atomic_fetch_sub_explicit(&thread->server->connections, 1, memory_order_relaxed);
@@ -183,6 +197,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         if (fd >= 0)
             server_listener_linger(thread->server->listener, fd);
     }
+    if (kept && kept->certificate)
+        server_tls_end(thread->server->tls, kept->certificate);
     free(kept);
 }
 
@@ -230,12 +246,38 @@ static size_t unescape(void *cls, struct MHD_Connection *connection, char *text)
 
 /* ---- the pool ---- */
 
+/* What a string is in the library's list of options, which takes none for const. */
+static struct MHD_OptionItem text_option(enum MHD_OPTION option, const char *text)
+{
+    union {
+        const char *from;
+        void *to;
+    } value = {text};
+    return (struct MHD_OptionItem){option, 0, value.to};
+}
+
+/* Fills in the options that TLS needs; the flags it needs. */
+static unsigned tls_options(const struct server_tls *tls, struct MHD_OptionItem options[4])
+{
+    int count = 0;
+    if (tls) {
+        options[count++] =
+            text_option(MHD_OPTION_HTTPS_MEM_CERT, server_tls_first_certificate(tls));
+        options[count++] = text_option(MHD_OPTION_HTTPS_MEM_KEY, server_tls_first_key(tls));
+        options[count++] = text_option(MHD_OPTION_HTTPS_PRIORITIES, server_tls_priorities());
+    }
+    options[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    return tls ? MHD_USE_TLS : 0;
+}
+
 static distil_status start_thread(struct server_http *http, struct http_thread *thread,
                                   int max_connections, distil_error *error)
 {
     struct server *server = http->server;
+    struct MHD_OptionItem tls[4];
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET |
                      MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    flags |= tls_options(server->tls, tls);
     thread->server = server;
     thread->meter = server_http_meter(server, http->count);
     /* the listener keeps the sum; a thread may hold more than its even share, never more than all
@@ -247,7 +289,7 @@ static distil_status start_thread(struct server_http *http, struct http_thread *
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)(max_connections + LISTEN_SLACK),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)server->options.idle_timeout_seconds,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
-        on_target, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
+        on_target, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (!thread->daemon)
         return distil_fail(error, DISTIL_SYSTEM, "an HTTP thread could not be started");
     http->count++;

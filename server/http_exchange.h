@@ -15,9 +15,12 @@ struct http_thread {
     struct server_meter *meter;
 };
 
+struct server_tls_certificate;
+
 /* What outlives the requests of a connection. */
 struct http_connection {
-    bool linger; /* it was answered before its body was read */
+    bool linger;                                /* it was answered before its body was read */
+    struct server_tls_certificate *certificate; /* that it was opened with */
 };
 
 /* An exchange with what the HTTP library needs of it. */

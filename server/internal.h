@@ -12,6 +12,7 @@
 
 struct server_access;
 struct server_login;
+struct server_tls;
 struct server_http;
 struct server_listener;
 
@@ -36,6 +37,7 @@ struct server {
     struct server_workers *workers;
     struct server_access *access;
     struct server_login *login; /* NULL: there is no session password */
+    struct server_tls *tls;     /* NULL: plain HTTP */
     struct server_http *http;
     struct server_listener *listener;
 };

@@ -18,10 +18,11 @@ static void announce(const struct server *server)
     bool ipv6 = strchr(options->host, ':') != NULL;
     server_log_announce(
         &options->log,
-        "distild listening on http://%s%s%s:%d (model %s, %s, %s on %s, %d worker%s of %d "
+        "distild listening on http%s://%s%s%s:%d (model %s, %s, %s on %s, %d worker%s of %d "
         "thread%s)",
-        ipv6 ? "[" : "", options->host, ipv6 ? "]" : "", server_port(server), model->info->path,
-        task_names[model->info->task], model->info->precision, model->info->cpu, options->workers,
+        options->tls_certificate ? "s" : "", ipv6 ? "[" : "", options->host, ipv6 ? "]" : "",
+        server_port(server), model->info->path, task_names[model->info->task],
+        model->info->precision, model->info->cpu, options->workers,
         options->workers == 1 ? "" : "s", server_workers_threads(server->workers),
         server_workers_threads(server->workers) == 1 ? "" : "s");
 }

@@ -14,6 +14,7 @@
 #include "server/internal.h"
 #include "server/listener.h"
 #include "server/login.h"
+#include "server/tls.h"
 
 enum {
     MAX_HTTP_THREADS = 4,
@@ -140,6 +141,9 @@ distil_status server_start(const struct server_options *options, struct server *
         status =
             server_login_create(&made->options.access, &made->options.log, &made->login, error);
     if (!status)
+        status = server_tls_create(made->options.tls_certificate, made->options.tls_key,
+                                   &made->options.log, &made->tls, error);
+    if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
                                    &made->http, error);
     if (!status)
@@ -186,6 +190,13 @@ void server_reload(struct server *server)
         server_log_printf(log, SERVER_LOG_ERROR, "the keys were not reloaded: %s", error.message);
     else
         server_log_printf(log, SERVER_LOG_INFO, "the keys were reloaded");
+    if (!server->tls)
+        return;
+    if (server_tls_reload(server->tls, &error))
+        server_log_printf(log, SERVER_LOG_ERROR, "the certificate was not reloaded: %s",
+                          error.message);
+    else
+        server_log_printf(log, SERVER_LOG_INFO, "the certificate was reloaded");
 }
 
 int server_port(const struct server *server)
@@ -234,6 +245,7 @@ void server_free(struct server *server)
     flush(server);
     server_http_free(server->http);
     server_listener_free(server->listener);
+    server_tls_free(server->tls);
     server_access_free(server->access);
     server_login_free(server->login);
     for (i = 0; server->models && i < server->options.model_count; i++)

@@ -58,6 +58,7 @@ struct server_options {
     int idle_timeout_seconds;  /* after which a silent connection is closed */
     int drain_timeout_seconds; /* that accepted requests have to finish in after SIGTERM */
     struct server_access_options access;
+    const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     struct server_log log;
 };
 
@@ -84,8 +85,8 @@ distil_status server_run(const struct server_options *options, distil_error *err
 distil_status server_start(const struct server_options *options, struct server **server,
                            distil_error *error);
 distil_status server_load(struct server *server, distil_error *error);
-/* Reads the files that say who may ask again, and says in the log what came of it; after an error
- * those of before go on to be used. */
+/* Reads the files that say who may ask, and the certificate, again, and says in the log what came of
+ * it; after an error those of before go on to be used. */
 void server_reload(struct server *server);
 /* The port listened on. */
 int server_port(const struct server *server);

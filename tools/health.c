@@ -11,9 +11,10 @@
 #include "tools/model.h"
 #include "tools/output.h"
 #include "tools/progress.h"
+#include "tools/stream.h"
 
 struct health_settings {
-    const char *host, *url;
+    const char *host, *url, *tls_cert;
     long port;
     double timeout;
 };
@@ -38,7 +39,13 @@ static const struct tool_option options[] = {
      .kind = TOOL_TEXT,
      .offset = offsetof(struct health_settings, url),
      .value = "URL",
-     .help = "http://HOST:PORT/PATH instead of --host and --port; without a path, /health"},
+     .help = "http://HOST:PORT/PATH, or https:, instead of --host and --port; without a path, "
+             "/health"},
+    {.name = "tls-cert",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct health_settings, tls_cert),
+     .value = "FILE",
+     .help = "As serve has it, where it speaks TLS: ask by TLS too. No certificate is verified"},
     {.name = "timeout",
      .kind = TOOL_REAL,
      .offset = offsetof(struct health_settings, timeout),
@@ -52,6 +59,7 @@ static const struct tool_option options[] = {
 struct target {
     char host[256], port[8], path[1024];
     bool bracketed; /* an IPv6 address, which a Host header has in brackets */
+    bool tls;
     double deadline;
 };
 
@@ -65,14 +73,14 @@ static distil_status check_plain(const char *text, const char *what, distil_erro
     return DISTIL_OK;
 }
 
-/* Splits http://HOST[:PORT][/PATH]. */
+/* Splits http://HOST[:PORT][/PATH], or the same with https. */
 static distil_status parse_url(const char *url, struct target *target, distil_error *error)
 {
-    static const char scheme[] = "http://";
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0)
-        return distil_fail(error, DISTIL_INVALID, "--url: '%.100s' does not start with http://",
-                           url);
-    const char *host = url + sizeof scheme - 1;
+    target->tls = strncmp(url, "https://", 8) == 0;
+    if (!target->tls && strncmp(url, "http://", 7) != 0)
+        return distil_fail(error, DISTIL_INVALID,
+                           "--url: '%.100s' does not start with http:// or https://", url);
+    const char *host = url + (target->tls ? 8 : 7);
     const char *path = host + strcspn(host, "/");
     target->bracketed = *host == '[';
     const char *end = target->bracketed ? strchr(host, ']') : host + strcspn(host, ":/");
@@ -86,7 +94,7 @@ static distil_status parse_url(const char *url, struct target *target, distil_er
         return distil_fail(error, DISTIL_INVALID, "--url: '%.100s' has no host that could be asked",
                            url);
     snprintf(target->host, sizeof target->host, "%.*s", (int)(end - host), host);
-    snprintf(target->port, sizeof target->port, "80");
+    snprintf(target->port, sizeof target->port, target->tls ? "443" : "80");
     if (colon < path) {
         char *rest;
         long port = strtol(colon + 1, &rest, 10);
@@ -109,24 +117,9 @@ static distil_status find_target(const struct health_settings *settings, struct 
     snprintf(target->host, sizeof target->host, "%s", settings->host);
     snprintf(target->port, sizeof target->port, "%ld", settings->port);
     snprintf(target->path, sizeof target->path, "/health");
+    target->tls = settings->tls_cert != NULL;
     target->bracketed = strchr(settings->host, ':') != NULL;
     return check_plain(settings->host, "--host", error);
-}
-
-/* Waits until the socket is ready, at most until the deadline. */
-static bool wait_for(int socket_, short events, double deadline)
-{
-    struct pollfd ready = {.fd = socket_, .events = events};
-    for (;;) {
-        double left = deadline - tool_now();
-        int found = left > 0 ? poll(&ready, 1, (int)(left * 1000) + 1) : 0;
-        if (found > 0)
-            return true;
-        if (found == 0 || errno != EINTR) {
-            errno = found == 0 ? ETIMEDOUT : errno;
-            return false;
-        }
-    }
 }
 
 static int connect_one(const struct addrinfo *address, double deadline)
@@ -139,7 +132,8 @@ static int connect_one(const struct addrinfo *address, double deadline)
         return -1;
     if (connect(found, address->ai_addr, address->ai_addrlen) == 0)
         return found;
-    if (errno == EINPROGRESS && wait_for(found, POLLOUT, deadline)) {
+    const struct tool_stream stream = {.socket = found, .deadline = deadline};
+    if (errno == EINPROGRESS && tool_stream_wait(&stream, POLLOUT)) {
         if (getsockopt(found, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 && failure == 0)
             return found;
         errno = failure ? failure : errno;
@@ -185,8 +179,8 @@ static int status_code(const char *answer)
 }
 
 /* Sends the request and reads the answer, at most size - 1 bytes of it. */
-static distil_status exchange(int socket_, const struct target *target, char *answer, size_t size,
-                              distil_error *error)
+static distil_status exchange(const struct tool_stream *stream, const struct target *target,
+                              char *answer, size_t size, distil_error *error)
 {
     char request[1500];
     int length = snprintf(request, sizeof request,
@@ -195,18 +189,14 @@ static distil_status exchange(int socket_, const struct target *target, char *an
                           target->bracketed ? "]" : "", target->port);
     size_t sent = 0, got = 0;
     while (sent < (size_t)length) {
-        ssize_t n = -1;
-        if (wait_for(socket_, POLLOUT, target->deadline))
-            n = send(socket_, request + sent, (size_t)length - sent, MSG_NOSIGNAL);
+        ssize_t n = tool_stream_send(stream, request + sent, (size_t)length - sent);
         if (n < 0)
             return distil_fail(error, DISTIL_IO, "%s port %s: %s", target->host, target->port,
                                strerror(errno));
         sent += (size_t)n;
     }
     for (ssize_t n = 1; n > 0 && got + 1 < size; got += (size_t)n) {
-        n = -1;
-        if (wait_for(socket_, POLLIN, target->deadline))
-            n = recv(socket_, answer + got, size - 1 - got, 0);
+        n = tool_stream_receive(stream, answer + got, size - 1 - got);
         if (n < 0)
             return distil_fail(error, DISTIL_IO, "%s port %s: no whole answer: %s", target->host,
                                target->port, strerror(errno));
@@ -219,20 +209,22 @@ static distil_status ask(const struct health_settings *settings, distil_error *e
 {
     struct target target = {.deadline = tool_now() + settings->timeout};
     char answer[16384] = "";
-    int socket_ = -1;
+    struct tool_stream stream = {.socket = -1, .deadline = target.deadline};
     distil_status status = find_target(settings, &target, error);
     if (!status)
-        status = connect_any(&target, &socket_, error);
+        status = connect_any(&target, &stream.socket, error);
+    if (!status && target.tls)
+        status = tool_stream_secure(&stream, target.host, error);
     if (!status)
-        status = exchange(socket_, &target, answer, sizeof answer, error);
-    if (socket_ >= 0)
-        close(socket_);
+        status = exchange(&stream, &target, answer, sizeof answer, error);
+    tool_stream_close(&stream);
     if (status)
         return status;
     int code = status_code(answer);
     if (code == 0)
-        return distil_fail(error, DISTIL_FORMAT, "%s port %s: the answer is not HTTP", target.host,
-                           target.port);
+        return distil_fail(error, DISTIL_FORMAT, "%s port %s: %s", target.host, target.port,
+                           answer[0] ? "the answer is not HTTP"
+                                     : "closed without an answer; does it speak TLS? (--tls-cert)");
     const char *body = strstr(answer, "\r\n\r\n");
     body = body ? body + 4 : "";
     if (code != 200)

@@ -15,6 +15,7 @@ struct serve_settings {
     long idle_timeout, drain_timeout;
     bool log_json;
     const char *api_keys, *jwt_keys, *rate_limit, *session_password_file, *session_key_file;
+    const char *tls_cert, *tls_key;
     long session_seconds;
     const char *trusted_proxies, *forwarded_header, *cors_origins;
     bool allow_anonymous;
@@ -73,6 +74,16 @@ static const struct tool_option options[] = {
      .kind = TOOL_FLAG,
      .offset = offsetof(struct serve_settings, log_json),
      .help = "Write the log as JSON, one object a line"},
+    {.name = "tls-cert",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, tls_cert),
+     .value = "FILE",
+     .help = "Speak TLS with this certificate and its chain, in PEM"},
+    {.name = "tls-key",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, tls_key),
+     .value = "FILE",
+     .help = "Its private key, in PEM"},
     {.name = "api-keys",
      .kind = TOOL_TEXT,
      .offset = offsetof(struct serve_settings, api_keys),
@@ -166,6 +177,8 @@ static int run_serve(const void *given, int count, char **operands)
         .forwarded = strcmp(settings->forwarded_header, "forwarded") == 0,
         .cors_origins = settings->cors_origins,
     };
+    server.tls_certificate = settings->tls_cert;
+    server.tls_key = settings->tls_key;
     server.log.fd = STDERR_FILENO;
     server.log.json = settings->log_json;
     server_log_level_parse(settings->log_level, &server.log.level);

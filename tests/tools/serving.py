@@ -29,7 +29,7 @@ class Server:
     def read(self):
         for line in self.process.stderr:
             self.log.append(line)
-            found = re.search(r"distild listening on http://[0-9.]+:(\d+)", line)
+            found = re.search(r"distild listening on https?://[0-9.]+:(\d+)", line)
             if found and not self.port:
                 self.port = int(found.group(1))
                 self.ready.set()

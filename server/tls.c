@@ -1,0 +1,181 @@
+/* tls.c: see tls.h. */
+#include "server/tls.h"
+
+#include <gnutls/gnutls.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/key_file.h"
+
+/* TLS 1.2 and 1.3; keys agreed upon anew for each connection; ciphers that authenticate by
+ * themselves. */
+static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-KX-ALL:"
+                                 "+ECDHE-ECDSA:+ECDHE-RSA:-MAC-ALL:+AEAD:%SERVER_PRECEDENCE";
+
+struct server_tls_certificate {
+    int users; /* sessions that have it, and one while it is the current one */
+    gnutls_certificate_credentials_t credentials;
+};
+
+struct server_tls {
+    const char *certificate_path, *key_path;
+    const struct server_log *log;
+    struct server_key_file first_certificate, first_key;
+    gnutls_datum_t ticket_key; /* by which clients resume sessions; GnuTLS derives others in turn */
+    pthread_mutex_t lock;      /* of what follows, and of every certificate's users */
+    struct server_tls_certificate *current;
+};
+
+/* ---- certificates ---- */
+
+static void free_certificate(struct server_tls_certificate *certificate)
+{
+    gnutls_certificate_free_credentials(certificate->credentials);
+    free(certificate);
+}
+
+static distil_status parse(const struct server_tls *tls, const struct server_key_file *certificate,
+                           const struct server_key_file *key,
+                           struct server_tls_certificate **parsed, distil_error *error)
+{
+    gnutls_datum_t chain = {.data = (unsigned char *)certificate->data,
+                            .size = (unsigned)certificate->length};
+    gnutls_datum_t secret = {.data = (unsigned char *)key->data, .size = (unsigned)key->length};
+    struct server_tls_certificate *made = calloc(1, sizeof(*made));
+    int code = GNUTLS_E_MEMORY_ERROR;
+    if (made)
+        code = gnutls_certificate_allocate_credentials(&made->credentials);
+    if (code < 0) {
+        free(made);
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for a certificate");
+    }
+    code = gnutls_certificate_set_x509_key_mem2(made->credentials, &chain, &secret,
+                                                GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (code < 0) {
+        free_certificate(made);
+        return distil_fail(error, DISTIL_FORMAT,
+                           "the certificate %s with the key %s cannot be used: %s",
+                           tls->certificate_path, tls->key_path, gnutls_strerror(code));
+    }
+    made->users = 1;
+    *parsed = made;
+    return DISTIL_OK;
+}
+
+static distil_status read_files(const struct server_tls *tls, struct server_key_file *certificate,
+                                struct server_key_file *key, struct server_tls_certificate **parsed,
+                                distil_error *error)
+{
+    distil_status status =
+        server_key_file_read(tls->certificate_path, false, tls->log, certificate, error);
+    if (!status)
+        status = server_key_file_read(tls->key_path, true, tls->log, key, error);
+    return status ? status : parse(tls, certificate, key, parsed, error);
+}
+
+/* ---- lifecycle ---- */
+
+distil_status server_tls_create(const char *certificate, const char *key,
+                                const struct server_log *log, struct server_tls **tls,
+                                distil_error *error)
+{
+    struct server_tls *made;
+    distil_status status;
+    *tls = NULL;
+    if (!certificate && !key)
+        return DISTIL_OK;
+    if (!certificate || !key)
+        return distil_fail(error, DISTIL_INVALID, "tls-cert and tls-key are needed both");
+    made = calloc(1, sizeof(*made));
+    if (!made)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for TLS");
+    pthread_mutex_init(&made->lock, NULL);
+    made->certificate_path = certificate;
+    made->key_path = key;
+    made->log = log;
+    status = read_files(made, &made->first_certificate, &made->first_key, &made->current, error);
+    if (!status && gnutls_session_ticket_key_generate(&made->ticket_key) < 0)
+        status = distil_fail(error, DISTIL_SYSTEM, "no random numbers can be had");
+    if (status) {
+        server_tls_free(made);
+        return status;
+    }
+    *tls = made;
+    return DISTIL_OK;
+}
+
+distil_status server_tls_reload(struct server_tls *tls, distil_error *error)
+{
+    struct server_key_file certificate = {0}, key = {0};
+    struct server_tls_certificate *next = NULL, *before;
+    distil_status status = read_files(tls, &certificate, &key, &next, error);
+    server_key_file_free(&certificate);
+    server_key_file_free(&key);
+    if (status)
+        return status;
+    pthread_mutex_lock(&tls->lock);
+    before = tls->current;
+    tls->current = next;
+    pthread_mutex_unlock(&tls->lock);
+    server_tls_end(tls, before);
+    return DISTIL_OK;
+}
+
+void server_tls_free(struct server_tls *tls)
+{
+    if (!tls)
+        return;
+    server_tls_end(tls, tls->current);
+    server_key_file_free(&tls->first_certificate);
+    server_key_file_free(&tls->first_key);
+    if (tls->ticket_key.data)
+        gnutls_memset(tls->ticket_key.data, 0, tls->ticket_key.size);
+    gnutls_free(tls->ticket_key.data);
+    pthread_mutex_destroy(&tls->lock);
+    free(tls);
+}
+
+/* ---- sessions ---- */
+
+const char *server_tls_priorities(void)
+{
+    return priorities;
+}
+
+const char *server_tls_first_certificate(const struct server_tls *tls)
+{
+    return tls->first_certificate.data;
+}
+
+const char *server_tls_first_key(const struct server_tls *tls)
+{
+    return tls->first_key.data;
+}
+
+struct server_tls_certificate *server_tls_begin(struct server_tls *tls, void *session)
+{
+    struct server_tls_certificate *certificate;
+    pthread_mutex_lock(&tls->lock);
+    certificate = tls->current;
+    certificate->users++;
+    pthread_mutex_unlock(&tls->lock);
+    /* without tickets clients cannot resume, which costs them time and nothing else */
+    gnutls_session_ticket_enable_server(session, &tls->ticket_key);
+    if (gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, certificate->credentials) == 0)
+        return certificate;
+    server_tls_end(tls, certificate);
+    return NULL;
+}
+
+void server_tls_end(struct server_tls *tls, struct server_tls_certificate *certificate)
+{
+    bool last;
+    if (!certificate)
+        return;
+    pthread_mutex_lock(&tls->lock);
+    last = --certificate->users == 0;
+    pthread_mutex_unlock(&tls->lock);
+    if (last)
+        free_certificate(certificate);
+}
