@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/token_cache.h"
 #include "server/tokens.h"
 
 enum {
@@ -200,11 +201,14 @@ static distil_status read_keys(const char *path, char *text, const struct server
 static struct server_token_keys *allocate(int count)
 {
     struct server_token_keys *keys = calloc(1, sizeof(*keys));
-    if (keys && !(keys->keys = calloc((size_t)count, sizeof(*keys->keys)))) {
-        free(keys);
+    if (!keys)
         return NULL;
-    }
-    return keys;
+    keys->keys = calloc((size_t)count, sizeof(*keys->keys));
+    keys->cache = server_token_cache_create();
+    if (keys->keys && keys->cache)
+        return keys;
+    server_token_keys_free(keys);
+    return NULL;
 }
 
 distil_status server_token_keys_open(const char *path, const struct server_log *log,
@@ -267,6 +271,7 @@ void server_token_keys_free(struct server_token_keys *keys)
         return;
     for (i = 0; i < keys->count; i++)
         server_key_file_free(&keys->keys[i].key);
+    server_token_cache_free(keys->cache);
     free(keys->keys);
     free(keys);
 }

@@ -10,6 +10,7 @@
 
 #include "server/base64url.h"
 #include "server/json_input.h"
+#include "server/token_cache.h"
 
 enum { HMAC = 32, ES256_SIGNATURE = 64 };
 
@@ -131,7 +132,23 @@ static bool libjwt_agrees(const struct server_token_key *key, const char *text)
     return good;
 }
 
-static const char *check_signature(const struct server_token_key *key, const struct parts *parts)
+/* The same, asked once for each token. */
+static bool libjwt_agreed(const struct server_token_keys *keys, const struct server_token_key *key,
+                          const char *text)
+{
+    struct server_token_digest digest;
+    if (!server_token_digest_of(text, &digest))
+        return libjwt_agrees(key, text);
+    if (server_token_cache_holds(keys->cache, &digest))
+        return true;
+    if (!libjwt_agrees(key, text))
+        return false;
+    server_token_cache_put(keys->cache, &digest);
+    return true;
+}
+
+static const char *check_signature(const struct server_token_keys *keys,
+                                   const struct server_token_key *key, const struct parts *parts)
 {
     unsigned char *signature = malloc(parts->signature_length);
     bool good = false;
@@ -147,10 +164,10 @@ static const char *check_signature(const struct server_token_key *key, const str
         good = hmac_matches(key, parts, signature, size);
         break;
     case SERVER_RS256:
-        good = libjwt_agrees(key, parts->header);
+        good = libjwt_agreed(keys, key, parts->header);
         break;
     case SERVER_ES256:
-        good = size == ES256_SIGNATURE && libjwt_agrees(key, parts->header);
+        good = size == ES256_SIGNATURE && libjwt_agreed(keys, key, parts->header);
         break;
     }
     free(signature);
@@ -250,7 +267,7 @@ const char *server_token_check(const struct server_token_keys *keys, const char 
     if (!problem)
         problem = check_header(keys, &parts, &key);
     if (!problem)
-        problem = check_signature(key, &parts);
+        problem = check_signature(keys, key, &parts);
     if (problem)
         return problem;
     /* nothing is read of what nobody vouches for */

@@ -23,7 +23,8 @@ enum {
     SERVER_TOKEN_KEYS_MOST = 64,
     SERVER_TOKEN_LEEWAY = 30, /* seconds that another machine's clock may be ahead, for nbf */
     SERVER_TOKEN_SUBJECT = 96,
-    SERVER_TOKEN_CLAIM = 256
+    SERVER_TOKEN_CLAIM = 256,
+    SERVER_TOKEN_CACHE = 1024 /* tokens */
 };
 
 enum server_algorithm { SERVER_HS256, SERVER_RS256, SERVER_ES256 };
@@ -37,9 +38,12 @@ struct server_token_key {
     unsigned most;   /* scopes that its tokens have where their claim `scope` names them */
 };
 
+struct server_token_cache;
+
 struct server_token_keys {
     int count;
     struct server_token_key *keys;
+    struct server_token_cache *cache; /* of signatures found good */
 };
 
 /* What a good token says. */

@@ -80,6 +80,7 @@ static void make_folder(void)
     made.rsa = make_key(&made, "rsa.pem", GNUTLS_PK_RSA, 2048);
     made.ec = make_key(&made, "ec.pem", GNUTLS_PK_ECDSA,
                        GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
+    gnutls_privkey_deinit(make_key(&made, "other.pem", GNUTLS_PK_RSA, 2048));
     gnutls_privkey_deinit(make_key(&made, "weak.pem", GNUTLS_PK_RSA, 1024));
     gnutls_privkey_deinit(make_key(&made, "p384.pem", GNUTLS_PK_ECDSA,
                                    GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1)));
@@ -263,6 +264,35 @@ START_TEST(unsigned_and_missigned_tokens_are_refused)
     unsigned_token(token, ES, GOOD);
     strcat(token, ".");
     append_encoded(token, (const unsigned char[64]){0}, 64);
+    refuse(&f, token, "signature is wrong");
+    end_folder(&f);
+}
+END_TEST
+
+START_TEST(a_token_seen_before_is_still_checked)
+{
+    struct folder f;
+    struct server_token found;
+    distil_error error;
+    char token[TOKEN], other[TOKEN];
+    begin_folder(&f);
+    unsigned_token(token, RS, CLAIMS(",\"exp\":1750000001,\"scope\":\"predict\""));
+    sign_with(token, f.rsa);
+    ck_assert_ptr_null(server_token_check(f.keys, token, NOW, &found));
+    ck_assert_ptr_null(server_token_check(f.keys, token, NOW, &found));
+    ck_assert_uint_eq(found.scopes, SERVER_SCOPE_PREDICT);
+    ck_assert_str_eq(server_token_check(f.keys, token, NOW + 1, &found), "the token has expired");
+    /* the same token with another signature, and the signature under another text */
+    strcpy(other, token);
+    change(other + strlen(other) - 40);
+    refuse(&f, other, "signature is wrong");
+    unsigned_token(other, RS, CLAIMS(",\"exp\":1750000002,\"scope\":\"predict\""));
+    strcat(other, strrchr(token, '.'));
+    refuse(&f, other, "signature is wrong");
+    /* keys read again know nothing of what those of before found good */
+    server_token_keys_free(f.keys);
+    ck_assert_int_eq(open_keys(&f, "rs RS256 other.pem iss=me aud=distild scope=predict\n", &error),
+                     DISTIL_OK);
     refuse(&f, token, "signature is wrong");
     end_folder(&f);
 }
@@ -608,6 +638,7 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, tokens_of_each_algorithm_are_accepted);
     tcase_add_test(tcase, unsigned_and_missigned_tokens_are_refused);
+    tcase_add_test(tcase, a_token_seen_before_is_still_checked);
     tcase_add_test(tcase, algorithms_are_pinned_to_keys);
     tcase_add_test(tcase, kid_is_a_name_to_look_up);
     tcase_add_test(tcase, tokens_have_one_spelling);
