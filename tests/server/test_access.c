@@ -9,9 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/access.h"
 #include "server/api_keys.h"
 #include "server/base64url.h"
 #include "server/client_address.h"
+#include "server/exchange.h"
+#include "server/router.h"
 #include "tests/server/server_fixture.h"
 
 static const struct server_log silent = {.fd = -1};
@@ -468,6 +471,36 @@ START_TEST(anonymous_beside_keys)
 }
 END_TEST
 
+START_TEST(admin_routes_always_need_a_credential)
+{
+    static const struct server_route admin = {.method = "POST", .needs = SERVER_SCOPE_ADMIN};
+    static const struct {
+        bool allow_anonymous, keys;
+        const char *shown;
+        unsigned status; /* 0: let through */
+    } cases[] = {{false, false, NULL, 401}, {true, false, NULL, 401}, {true, false, "def", 401},
+                 {true, true, NULL, 401},   {true, true, "abc", 403}, {true, true, "abd", 401},
+                 {true, true, "def", 0},    {false, true, "def", 0},  {false, true, "abc", 403}};
+    char path[64];
+    size_t i;
+    write_text(path, "shop " HASH_A " scope=predict,metrics\nops " HASH_B " scope=admin\n");
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct server_access_options options = {.allow_anonymous = cases[i].allow_anonymous,
+                                                .api_keys = cases[i].keys ? path : NULL};
+        struct server_exchange exchange = {.route = &admin};
+        struct server_headers headers = {.api_key = cases[i].shown};
+        struct server_access *access;
+        ck_assert_int_eq(server_access_create(&options, &silent, &access, NULL), DISTIL_OK);
+        ck_assert_msg(server_access_admit(access, &exchange, &headers) == !cases[i].status, "%zu",
+                      i);
+        ck_assert_uint_eq(exchange.status, cases[i].status);
+        free(exchange.answer);
+        server_access_free(access);
+    }
+    unlink(path);
+}
+END_TEST
+
 START_TEST(rates_are_held_for_each_client)
 {
     struct fixture f;
@@ -572,6 +605,7 @@ int main(void)
     tcase_add_test(whole, keys_guard_everything_but_health);
     tcase_add_test(whole, keys_are_read_again_and_kept_where_that_fails);
     tcase_add_test(whole, anonymous_beside_keys);
+    tcase_add_test(parts, admin_routes_always_need_a_credential);
     tcase_add_test(whole, rates_are_held_for_each_client);
     tcase_add_test(whole, reachable_addresses_need_credentials);
     tcase_add_test(whole, bad_options_are_explained);
