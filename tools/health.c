@@ -224,7 +224,8 @@ static distil_status ask(const struct health_settings *settings, distil_error *e
     if (code == 0)
         return distil_fail(error, DISTIL_FORMAT, "%s port %s: %s", target.host, target.port,
                            answer[0] ? "the answer is not HTTP"
-                                     : "closed without an answer; does it speak TLS? (--tls-cert)");
+                                     : "closed without an answer, which is not HTTP; does it "
+                                       "speak TLS? (--tls-cert)");
     const char *body = strstr(answer, "\r\n\r\n");
     body = body ? body + 4 : "";
     if (code != 200)

@@ -592,7 +592,7 @@ class Health(unittest.TestCase):
             port = free.getsockname()[1]
         self.assertIn("Connection refused", run("health", "--port", port, code=1)[1])
         self.assertIn("Connection refused", run("health", "--url", f"http://127.0.0.1:{port}/ready", code=1)[1])
-        for url in ("https://x", "http://", "http://:80", "http://h:0", "http://h:99999", "http://h:8x/", "http://[::1", "http://a b"):
+        for url in ("ftp://x", "https://", "http://", "http://:80", "http://h:0", "http://h:99999", "http://h:8x/", "http://[::1", "http://a b"):
             self.assertIn("--url", run("health", "--url", url, code=2)[1], url)
 
 
