@@ -89,6 +89,9 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
         if (strcasecmp(name, "Transfer-Encoding") == 0) {
             headers->transfer_encodings++;
             headers->transfer_encoding = value;
+        } else if (strcasecmp(name, "traceparent") == 0) {
+            headers->traceparents++;
+            headers->traceparent = value;
         }
         break;
     case 'x':

@@ -19,10 +19,10 @@ struct server_header_fields {
 struct server_headers {
     unsigned content_lengths, transfer_encodings, hosts; /* how often each is given */
     uint64_t content_length;
-    const char *content_type, *content_encoding, *transfer_encoding, *request_id;
+    const char *content_type, *content_encoding, *transfer_encoding, *request_id, *traceparent;
     const char *authorization, *api_key;
-    unsigned authorizations, api_keys;     /* how often each is given */
-    const char *origin, *requested_method; /* of the CORS protocol */
+    unsigned authorizations, api_keys, traceparents; /* how often each is given */
+    const char *origin, *requested_method;           /* of the CORS protocol */
     struct server_header_fields forwarded, forwarded_for;
     bool expects_continue;
     bool bad_name, bad_value; /* a field broke the grammar of RFC 9110 */

@@ -160,7 +160,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
         return;
     http->cut = code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
     http_count_exchange(http);
-    if (server_log_enabled(&thread->server->options.log, SERVER_LOG_DEBUG))
+    if (thread->server->options.access_log ||
+        server_log_enabled(&thread->server->options.log, SERVER_LOG_DEBUG))
         http_log_exchange(http);
     if (http->counted)
         atomic_fetch_sub_explicit(&thread->server->in_flight, 1, memory_order_release);
@@ -279,6 +280,7 @@ static distil_status start_thread(struct server_http *http, struct http_thread *
                      MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     flags |= tls_options(server->tls, tls);
     thread->server = server;
+    thread->number = (uint64_t)http->count << 48;
     thread->meter = server_http_meter(server, http->count);
     /* the listener keeps the sum; a thread may hold more than its even share, never more than all
      */

@@ -6,16 +6,6 @@
 #include "server/internal.h"
 #include "server/router.h"
 
-static void make_id(struct server_exchange *exchange)
-{
-    struct server *server = exchange->server;
-    unsigned long long number =
-        atomic_fetch_add_explicit(&server->requests, 1, memory_order_relaxed);
-    if (!exchange->id[0])
-        snprintf(exchange->id, sizeof(exchange->id), "%08llx-%llx",
-                 (unsigned long long)server->id_seed & 0xFFFFFFFFU, number);
-}
-
 /* The headers of text-embeddings-inference, whose times are whole milliseconds. */
 static void add_timing(const struct server_exchange *exchange, struct MHD_Response *response)
 {
@@ -62,13 +52,16 @@ static void add_cors(const struct server_exchange *exchange, struct MHD_Response
 static void add_headers(struct http_exchange *http, struct MHD_Response *response)
 {
     struct server_exchange *exchange = &http->exchange;
-    char number[16];
+    char number[16], trace[SERVER_TRACE_PARENT_SIZE];
     if (exchange->status != 204)
         MHD_add_response_header(response, "Content-Type",
                                 exchange->answer_type ? exchange->answer_type : "application/json");
     add_cors(exchange, response);
-    if (exchange->id[0])
-        MHD_add_response_header(response, "X-Request-Id", exchange->id);
+    MHD_add_response_header(response, "X-Request-Id", exchange->id);
+    if (http->trace.trace_id[0]) {
+        server_trace_print(&http->trace, trace);
+        MHD_add_response_header(response, "traceresponse", trace);
+    }
     if (exchange->status == 405)
         MHD_add_response_header(response, "Allow", exchange->allow);
     if (exchange->challenge)
@@ -93,8 +86,6 @@ enum MHD_Result http_respond(struct http_exchange *http)
     enum MHD_Result result;
     if (exchange->answer_is_static)
         mode = MHD_RESPMEM_PERSISTENT;
-    else
-        make_id(exchange);
     response = MHD_create_response_from_buffer(exchange->answer_length, exchange->answer, mode);
     if (!response)
         return MHD_NO;
@@ -133,41 +124,4 @@ void http_count_exchange(const struct http_exchange *http)
         server_observe(exchange->meter, SERVER_QUEUE_NS, job->taken - job->queued);
         server_observe(exchange->meter, SERVER_INFERENCE_NS, job->ended - job->taken);
     }
-}
-
-void http_log_exchange(const struct http_exchange *http)
-{
-    const struct server_exchange *exchange = &http->exchange;
-    const struct server_job *job = &exchange->job;
-    double total = (double)(server_now() - exchange->began) / 1e6;
-    bool computed = http->suspended && job->count > 0;
-    char client[SERVER_ADDRESS_TEXT];
-    struct server_log_field fields[] = {
-        {.name = "id", .kind = SERVER_LOG_TEXT, .text = exchange->id[0] ? exchange->id : "-"},
-        {.name = "method", .kind = SERVER_LOG_TEXT, .text = exchange->method},
-        {.name = "path", .kind = SERVER_LOG_TEXT, .text = exchange->path},
-        {.name = "status", .kind = SERVER_LOG_INTEGER, .integer = exchange->status},
-        {.name = "client", .kind = SERVER_LOG_TEXT, .text = client},
-        {.name = "who", .kind = SERVER_LOG_TEXT, .text = exchange->who[0] ? exchange->who : "-"},
-        {.name = "bytes_in",
-         .kind = SERVER_LOG_INTEGER,
-         .integer = (int64_t)(exchange->body_length + http->discarded)},
-        {.name = "bytes_out",
-         .kind = SERVER_LOG_INTEGER,
-         .integer = (int64_t)exchange->answer_length},
-        {.name = "total_ms", .kind = SERVER_LOG_REAL, .real = total},
-        {.name = "texts", .kind = SERVER_LOG_INTEGER, .integer = job->count},
-        {.name = "tokens", .kind = SERVER_LOG_INTEGER, .integer = job->tokens},
-        {.name = "batch_texts", .kind = SERVER_LOG_INTEGER, .integer = job->batch_texts},
-        {.name = "queue_ms",
-         .kind = SERVER_LOG_REAL,
-         .real = (double)(job->taken - job->queued) / 1e6},
-        {.name = "inference_ms",
-         .kind = SERVER_LOG_REAL,
-         .real = (double)(job->ended - job->taken) / 1e6},
-    };
-    int count = (int)(sizeof(fields) / sizeof(*fields));
-    server_address_print(&exchange->client, client);
-    server_log_event(&exchange->server->options.log, SERVER_LOG_DEBUG, "request", fields,
-                     computed ? count : count - 5);
 }

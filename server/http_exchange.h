@@ -7,9 +7,11 @@
 
 #include "server/exchange.h"
 #include "server/headers.h"
+#include "server/trace.h"
 
 struct http_thread {
     struct server *server;
+    uint64_t number; /* of the next request: of this thread, from a range of its own */
     struct MHD_Daemon *daemon;
     struct server_token_pool pool;
     struct server_meter *meter;
@@ -30,6 +32,7 @@ struct http_exchange {
     int fd; /* of the connection, while the exchange is suspended */
     size_t discarded;
     struct server_headers headers;
+    struct server_trace trace;
     bool close;     /* the connection, after the answer */
     bool counted;   /* as in flight: the request is complete */
     bool cut;       /* the client left before it had its answer */
@@ -54,7 +57,7 @@ enum MHD_Result http_respond(struct http_exchange *http);
 enum MHD_Result http_respond_early(struct http_exchange *http);
 /* Counts an exchange that has ended. */
 void http_count_exchange(const struct http_exchange *http);
-/* Writes a line about an answered request. */
+/* Writes a line about an exchange that has ended. */
 void http_log_exchange(const struct http_exchange *http);
 
 #endif

@@ -18,15 +18,27 @@ enum {
 /* ---- headers ---- */
 
 /* A client's request id is taken over when it is short and printable. */
-static void take_id(struct server_exchange *exchange, const char *value)
+static bool take_id(struct server_exchange *exchange, const char *value)
 {
-    size_t length = strlen(value), i;
+    size_t length = value ? strlen(value) : 0, i;
     if (length == 0 || length >= SERVER_ID_SIZE)
-        return;
+        return false;
     for (i = 0; i < length; i++)
         if (value[i] < 0x21 || value[i] > 0x7E)
-            return;
+            return false;
     memcpy(exchange->id, value, length + 1);
+    return true;
+}
+
+/* Gives the request its id, and its place in the trace that it belongs to, if it does. */
+static void identify(struct http_thread *thread, struct http_exchange *http)
+{
+    const struct server_headers *headers = &http->headers;
+    uint64_t seed = thread->server->id_seed, number = thread->number++;
+    if (!take_id(&http->exchange, headers->request_id))
+        server_trace_make_id(seed, number, http->exchange.id);
+    if (headers->traceparents == 1 && server_trace_parse(headers->traceparent, &http->trace))
+        server_trace_make_id(~seed, number, http->trace.span_id);
 }
 
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
@@ -136,8 +148,7 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     http->exchange.client = server_address_of(info ? info->client_addr : NULL);
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
-    if (http->headers.request_id)
-        take_id(&http->exchange, http->headers.request_id);
+    identify(thread, http);
     server_access_locate(thread->server->access, &http->exchange, &http->headers);
     check_headers(http, strcmp(version, "HTTP/1.0") != 0);
     return http;

@@ -26,7 +26,6 @@ struct server {
     atomic_int in_flight; /* complete requests that are not yet fully answered */
     atomic_int suspended; /* requests with the workers, or waiting for one */
     atomic_int connections; /* open */
-    atomic_ullong requests; /* received since the start, which number the request ids */
     uint64_t id_seed;
     int64_t drain_began;
     bool loaded;

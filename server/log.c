@@ -5,15 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "server/json_writer.h"
+#include "server/log_writer.h"
 #include "server/utf8.h"
 
 enum { MAX_LINE = 4096 };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
+static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; /* of syslog */
 
 bool server_log_level_parse(const char *name, enum server_log_level *level)
 {
@@ -24,6 +27,17 @@ bool server_log_level_parse(const char *name, enum server_log_level *level)
             return true;
         }
     return false;
+}
+
+bool server_log_is_journal(int fd, const char *journal_stream)
+{
+    struct stat file;
+    char wanted[64];
+    if (!journal_stream || fstat(fd, &file))
+        return false;
+    snprintf(wanted, sizeof(wanted), "%llu:%llu", (unsigned long long)file.st_dev,
+             (unsigned long long)file.st_ino);
+    return strcmp(wanted, journal_stream) == 0;
 }
 
 /* RFC 3339 in UTC, with milliseconds. */
@@ -41,20 +55,26 @@ static void timestamp(char *text, size_t size)
 /* A log that cannot be written must not stop the server: the result is not looked at. */
 static void write_line(const struct server_log *log, const char *line, size_t length)
 {
-    ssize_t written = write(log->fd, line, length);
-    (void)written;
+    if (log->writer) {
+        server_log_writer_put(log->writer, line, length);
+    } else {
+        ssize_t written = write(log->fd, line, length);
+        (void)written;
+    }
 }
 
-static void write_json(const struct server_log *log, const char *level, const char *time,
+static void write_json(const struct server_log *log, enum server_log_level level, const char *time,
                        const char *message, const struct server_log_field *fields, int count)
 {
     struct server_json json = {0};
     char *line;
     size_t length;
     int i;
+    if (log->journal)
+        server_json_raw(&json, priorities[level], strlen(priorities[level]));
     server_json_begin_object(&json);
     server_json_put_string(&json, "time", time);
-    server_json_put_string(&json, "level", level);
+    server_json_put_string(&json, "level", level_names[level]);
     server_json_put_string(&json, "message", message);
     for (i = 0; i < count; i++) {
         server_json_key(&json, fields[i].name);
@@ -94,15 +114,17 @@ static void append_clean(char *line, size_t *length, const char *text, bool is_v
     }
 }
 
-static void write_text(const struct server_log *log, const char *level, const char *time,
+static void write_text(const struct server_log *log, enum server_log_level level, const char *time,
                        const char *message, const struct server_log_field *fields, int count)
 {
     char line[MAX_LINE], number[64] = "";
     size_t length = 0;
     int i;
+    if (log->journal)
+        append_clean(line, &length, priorities[level], false);
     append_clean(line, &length, time, false);
     append_clean(line, &length, " ", false);
-    append_clean(line, &length, level, false);
+    append_clean(line, &length, level_names[level], false);
     append_clean(line, &length, " ", false);
     append_clean(line, &length, message, false);
     for (i = 0; i < count; i++) {
@@ -120,8 +142,8 @@ static void write_text(const struct server_log *log, const char *level, const ch
     write_line(log, line, length);
 }
 
-static void write_event(const struct server_log *log, const char *level, const char *message,
-                        const struct server_log_field *fields, int count)
+void server_log_write(const struct server_log *log, enum server_log_level level,
+                      const char *message, const struct server_log_field *fields, int count)
 {
     char time[64];
     timestamp(time, sizeof(time));
@@ -131,11 +153,18 @@ static void write_event(const struct server_log *log, const char *level, const c
         write_text(log, level, time, message, fields, count);
 }
 
+static bool held_back(const struct server_log *log, enum server_log_level level, const void *key,
+                      const char *message)
+{
+    return log->writer && level <= SERVER_LOG_WARN &&
+           server_log_writer_holds(log->writer, level, key, message);
+}
+
 void server_log_event(const struct server_log *log, enum server_log_level level,
                       const char *message, const struct server_log_field *fields, int count)
 {
-    if (server_log_enabled(log, level))
-        write_event(log, level_names[level], message, fields, count);
+    if (server_log_enabled(log, level) && !held_back(log, level, message, message))
+        server_log_write(log, level, message, fields, count);
 }
 
 void server_log_printf(const struct server_log *log, enum server_log_level level,
@@ -148,18 +177,22 @@ void server_log_printf(const struct server_log *log, enum server_log_level level
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    write_event(log, level_names[level], message, NULL, 0);
+    if (!held_back(log, level, format, message))
+        server_log_write(log, level, message, NULL, 0);
 }
 
 void server_log_announce(const struct server_log *log, const char *format, ...)
 {
-    char message[MAX_LINE / 2];
+    char message[MAX_LINE / 2] = "";
+    const char *priority = log->journal && !log->json ? priorities[SERVER_LOG_INFO] : "";
+    size_t prefix = strlen(priority);
     va_list arguments;
+    memcpy(message, priority, prefix);
     va_start(arguments, format);
-    vsnprintf(message, sizeof(message), format, arguments);
+    vsnprintf(message + prefix, sizeof(message) - prefix, format, arguments);
     va_end(arguments);
     if (log->json) {
-        write_event(log, level_names[SERVER_LOG_INFO], message, NULL, 0);
+        server_log_write(log, SERVER_LOG_INFO, message, NULL, 0);
     } else {
         size_t length = strlen(message);
         message[length < sizeof(message) - 1 ? length++ : length - 1] = '\n';

@@ -4,6 +4,7 @@
 
 #include "server/exchange.h"
 #include "server/internal.h"
+#include "server/log_writer.h"
 #include "server/routes.h"
 
 static void write_gauge(FILE *out, const char *name, const char *help, double value)
@@ -32,6 +33,19 @@ static void write_server(const struct server *server, FILE *out)
                 "Requests received whole and not yet fully answered.", server_in_flight(server));
     write_gauge(out, "distild_connections_open", "Open connections.",
                 atomic_load_explicit(&server->connections, memory_order_relaxed));
+}
+
+static void write_log(const struct server *server, FILE *out)
+{
+    struct server_log_writer *writer = server->options.log.writer;
+    server_metrics_family(out, "distild_log_lines_dropped_total", "counter",
+                          "Lines of the log dropped because it was not read fast enough.");
+    fprintf(out, "distild_log_lines_dropped_total %llu\n",
+            (unsigned long long)server_log_writer_dropped(writer));
+    server_metrics_family(out, "distild_log_messages_repeated_total", "counter",
+                          "Messages that were not logged one by one as they came too often.");
+    fprintf(out, "distild_log_messages_repeated_total %llu\n",
+            (unsigned long long)server_log_writer_held(writer));
 }
 
 static void write_model_label(FILE *out, const char *family, const struct server_model *model)
@@ -87,6 +101,7 @@ void server_handle_metrics(struct server_exchange *exchange)
     bool failed = !out;
     if (out) {
         write_server(server, out);
+        write_log(server, out);
         server_metrics_write(server->metrics, out);
         if (server_get_state(server) != SERVER_LOADING)
             write_models(server, out);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server/internal.h"
+#include "server/log_writer.h"
 
 static const char *const task_names[] = {"no task", "classification", "token classification",
                                          "question answering"};
@@ -123,8 +124,10 @@ distil_status server_run(const struct server_options *options, distil_error *err
     status = server_start(options, &server, error);
     if (!status) {
         status = serve(server, &signals, &interrupted, error);
-        if (interrupted)
+        if (interrupted) {
+            server_log_writer_flush(server->options.log.writer);
             return status;
+        }
         server_free(server);
     }
     if (!status)

@@ -13,6 +13,7 @@
 #include "server/http.h"
 #include "server/internal.h"
 #include "server/listener.h"
+#include "server/log_writer.h"
 #include "server/login.h"
 #include "server/tls.h"
 
@@ -129,10 +130,11 @@ distil_status server_start(const struct server_options *options, struct server *
     made->options = *options;
     atomic_init(&made->state, SERVER_LOADING);
     fill_defaults(made);
+    made->options.log.writer = server_log_writer_start(&options->log);
     made->queue = server_queue_create(made->options.max_queue, made->options.max_queue_tokens);
     made->metrics = server_metrics_create(made->options.http_threads + made->options.workers + 1);
     made->models = calloc((size_t)made->options.model_count, sizeof(*made->models));
-    if (!made->queue || !made->metrics || !made->models)
+    if (!made->options.log.writer || !made->queue || !made->metrics || !made->models)
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
     if (!status)
         status =
@@ -253,5 +255,6 @@ void server_free(struct server *server)
     free(server->models);
     server_metrics_free(server->metrics);
     server_queue_free(server->queue);
+    server_log_writer_free(server->options.log.writer);
     free(server);
 }

@@ -59,6 +59,7 @@ struct server_options {
     int drain_timeout_seconds; /* that accepted requests have to finish in after SIGTERM */
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
+    bool access_log;                       /* a line for each request */
     struct server_log log;
 };
 

@@ -13,7 +13,7 @@ struct serve_settings {
     long port, workers, http_threads, max_queue, max_queue_tokens, max_batch_tokens,
         max_client_batch, max_body, max_connections;
     long idle_timeout, drain_timeout;
-    bool log_json;
+    bool log_json, access_log;
     const char *api_keys, *jwt_keys, *rate_limit, *session_password_file, *session_key_file;
     const char *tls_cert, *tls_key;
     long session_seconds;
@@ -69,11 +69,15 @@ static const struct tool_option options[] = {
      .value = "LEVEL",
      .choices = "error|warn|info|debug",
      .fallback = "info",
-     .help = "error, warn, info or debug; debug writes a line for each request"},
+     .help = "error, warn, info or debug: from which on to write"},
     {.name = "log-json",
      .kind = TOOL_FLAG,
      .offset = offsetof(struct serve_settings, log_json),
      .help = "Write the log as JSON, one object a line"},
+    {.name = "access-log",
+     .kind = TOOL_FLAG,
+     .offset = offsetof(struct serve_settings, access_log),
+     .help = "Write a line for each request, whatever the level"},
     {.name = "tls-cert",
      .kind = TOOL_TEXT,
      .offset = offsetof(struct serve_settings, tls_cert),
@@ -181,6 +185,8 @@ static int run_serve(const void *given, int count, char **operands)
     server.tls_key = settings->tls_key;
     server.log.fd = STDERR_FILENO;
     server.log.json = settings->log_json;
+    server.log.journal = server_log_is_journal(STDERR_FILENO, getenv("JOURNAL_STREAM"));
+    server.access_log = settings->access_log;
     server_log_level_parse(settings->log_level, &server.log.level);
     /* A client that closes early must not end the server. */
     signal(SIGPIPE, SIG_IGN);

@@ -1,11 +1,18 @@
 #!/usr/bin/env python3
 """What a running `distild serve` tells an operator: metrics, request ids, logs."""
 
+import json
+import os
+import re
+import subprocess
+import time
 import unittest
 
 import exposition
-from harness import SOURCE, main
+from harness import MODEL, PROGRAM, SOURCE, environment, main
 from serving import ServeCase
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Metrics(ServeCase):
@@ -50,6 +57,99 @@ class Metrics(ServeCase):
         text = (SOURCE / "docs" / "operations.md").read_text(encoding="utf-8")
         self.assertEqual([name for name in sorted(families) if f"`{name}`" not in text], [])
         self.assertEqual(server.stop(), 0)
+
+
+class Requests(ServeCase):
+    """Request ids, traces, and the line for each request."""
+
+    def ask(self, server, headers, path="/predict", body=b'{"text":"good"}'):
+        connection = server.connect()
+        connection.request("POST" if body else "GET", path, body, {"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response
+
+    def test_a_line_for_each_request(self):
+        server = self.start("--access-log", "--log-json", "--log-level", "error")
+        response = self.ask(server, {"X-Request-Id": "abc-123", "traceparent": f"00-{TRACE}-{PARENT}-01"})
+        self.assertEqual(response.headers["X-Request-Id"], "abc-123")
+        found = re.fullmatch(f"00-{TRACE}-([0-9a-f]{{16}})-01", response.headers["traceresponse"])
+        self.assertNotEqual(found.group(1), PARENT)
+        own = self.ask(server, {"X-Request-Id": "has space", "traceparent": "00-nonsense"})
+        self.assertRegex(own.headers["X-Request-Id"], r"^[0-9a-f]{16}$")
+        self.assertNotIn("traceresponse", own.headers)
+        health = self.ask(server, {}, "/health", None)
+        self.ask(server, {}, "/nowhere", None)
+        self.assertEqual(server.stop(), 0)
+        lines = [json.loads(line) for line in server.log if '"request"' in line]
+        self.assertEqual([(line["method"], line["route"], line["status"]) for line in lines],
+                         [("POST", "/predict", 200), ("POST", "/predict", 200), ("GET", "/health", 200), ("GET", "-", 404)])
+        first, second, third, fourth = lines
+        self.assertEqual((first["id"], first["trace_id"], first["parent_id"], first["span_id"]),
+                         ("abc-123", TRACE, PARENT, found.group(1)))
+        self.assertEqual((first["client"], first["bytes_in"], first["texts"]), ("127.0.0.1", 15, 1))
+        self.assertEqual(first["bytes_out"], int(response.headers["Content-Length"]))
+        self.assertEqual(first["tokens"], int(response.headers["x-compute-tokens"]))
+        self.assertGreater(first["inference_ms"], 0)
+        self.assertGreaterEqual(first["total_ms"], first["inference_ms"] + first["queue_ms"])
+        self.assertEqual((second["id"], third["id"]), (own.headers["X-Request-Id"], health.headers["X-Request-Id"]))
+        self.assertNotIn("trace_id", second)
+        self.assertEqual(fourth["path"], "/nowhere")
+
+    def test_silent_by_default(self):
+        server = self.start()
+        self.ask(server, {})
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual([line for line in server.log if "/predict" in line], [])
+
+    def test_two_traceparents_are_none(self):
+        server = self.start()
+        connection = server.connect()
+        connection.putrequest("GET", "/health")
+        for span in (PARENT, "1" * 16):
+            connection.putheader("traceparent", f"00-{TRACE}-{span}-01")
+        connection.endheaders()
+        response = connection.getresponse()
+        self.assertEqual((response.status, response.headers["traceresponse"]), (200, None))
+        connection.close()
+        self.assertEqual(server.stop(), 0)
+
+    def test_the_journal_gets_priorities(self):
+        reading, writing = os.pipe()
+        place = os.fstat(writing)
+        process = subprocess.Popen([str(PROGRAM), "serve", "--port", "0", "--model", str(MODEL), "--access-log"], stderr=writing,
+                                   env=environment(JOURNAL_STREAM=f"{place.st_dev}:{place.st_ino}"))
+        os.close(writing)
+        log = os.fdopen(reading, encoding="utf-8")
+        self.assertRegex(log.readline(), r"^<6>distild listening on ")
+        process.terminate()
+        rest = log.read()
+        self.assertEqual(process.wait(60), 0)
+        log.close()
+        self.assertEqual([line for line in rest.splitlines() if not re.match(r"<[3467]>\d{4}-", line)], [])
+
+    def test_a_log_that_nobody_reads_holds_up_no_request(self):
+        reading, writing = os.pipe()
+        process = subprocess.Popen([str(PROGRAM), "serve", "--port", "0", "--model", str(MODEL), "--access-log"], stderr=writing,
+                                   env=environment())
+        os.close(writing)
+        announced = os.read(reading, 4096).decode()
+        server = type("Running", (), {"port": int(re.search(r"127\.0\.0\.1:(\d+)", announced).group(1))})
+        server.connect = lambda: __import__("http.client").client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection = server.connect()
+        began = time.monotonic()
+        for i in range(7000):  # some 1.7 MB of log, more than pipe and ring hold
+            connection.request("GET", f"/health?{'x' * 40}{i}")
+            self.assertEqual(connection.getresponse().read()[:9], b'{"status"')
+        connection.request("GET", "/metrics")
+        values = exposition.parse(connection.getresponse().read().decode())
+        connection.close()
+        self.assertLess(time.monotonic() - began, 60)
+        self.assertGreater(values["distild_log_lines_dropped_total", ()], 0)
+        process.terminate()
+        self.assertEqual(process.wait(60), 0)
+        os.close(reading)
 
 
 class Reader(unittest.TestCase):
