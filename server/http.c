@@ -10,6 +10,7 @@
 #include "server/http_exchange.h"
 #include "server/internal.h"
 #include "server/listener.h"
+#include "server/peers.h"
 #include "server/router.h"
 #include "server/tls.h"
 
@@ -105,7 +106,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
         void *to;
     } marker = {&malformed_target};
     (void)cls;
-    (void)connection;
+    server_connection_wait(http_kept(connection), SERVER_WAITING_HEADERS);
     return target && strchr(target, ' ') ? marker.to : NULL;
 }
 
@@ -143,6 +144,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return http_respond(http);
     }
     http->counted = true;
+    server_connection_wait(http->kept, SERVER_WAITING_SELF);
     atomic_fetch_add_explicit(&http->exchange.server->in_flight, 1, memory_order_relaxed);
     return http->exchange.status ? http_respond(http) : dispatch(http);
 }
@@ -165,15 +167,24 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
         http_log_exchange(http);
     if (http->counted)
         atomic_fetch_sub_explicit(&thread->server->in_flight, 1, memory_order_release);
+    server_connection_wait(http->kept, SERVER_WAITING_NEXT);
     server_exchange_release(&http->exchange);
     free(http);
 }
 
-/* Called before anything is read. */
-static struct http_connection *begin_connection(const struct http_thread *thread,
-                                                struct MHD_Connection *connection)
+static const struct sockaddr *address_of(struct MHD_Connection *connection)
 {
-    struct http_connection *kept = calloc(1, sizeof(*kept)); /* without it there is no lingering */
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info ? info->client_addr : NULL;
+}
+
+/* Called before anything is read. Without what it makes, a connection has no deadlines and does not
+ * linger. */
+static struct server_connection *begin_connection(const struct http_thread *thread,
+                                                  struct MHD_Connection *connection, int fd)
+{
+    struct server_connection *kept = server_connections_add(thread->connections, fd);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
     /* a session without a certificate of its own begins with the one that the daemon has */
@@ -186,21 +197,24 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http_thread *thread = cls;
-    struct http_connection *kept = *context;
-    int fd;
+    struct server_connection *kept = *context;
+    struct server *server = thread->server;
+    int fd = descriptor_of(connection);
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = begin_connection(thread, connection);
+        *context = begin_connection(thread, connection, fd);
         return;
     }
-    atomic_fetch_sub_explicit(&thread->server->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+    if (server->peers)
+        server_peers_leave(server->peers, address_of(connection));
     if (kept && kept->linger) {
-        fd = dup(descriptor_of(connection));
-        if (fd >= 0)
-            server_listener_linger(thread->server->listener, fd);
+        int copy = dup(fd);
+        if (copy >= 0)
+            server_listener_linger(server->listener, copy);
     }
     if (kept && kept->certificate)
-        server_tls_end(thread->server->tls, kept->certificate);
-    free(kept);
+        server_tls_end(server->tls, kept->certificate);
+    server_connections_remove(thread->connections, kept);
 }
 
 static void on_library_message(void *cls, const char *format, va_list arguments)
@@ -280,6 +294,9 @@ static distil_status start_thread(struct server_http *http, struct http_thread *
                      MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     flags |= tls_options(server->tls, tls);
     thread->server = server;
+    thread->connections = server_connections_create();
+    if (!thread->connections)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for an HTTP thread");
     thread->number = (uint64_t)http->count << 48;
     thread->meter = server_http_meter(server, http->count);
     /* the listener keeps the sum; a thread may hold more than its even share, never more than all
@@ -292,8 +309,10 @@ static distil_status start_thread(struct server_http *http, struct http_thread *
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)server->options.idle_timeout_seconds,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
         on_target, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
-    if (!thread->daemon)
+    if (!thread->daemon) {
+        server_connections_free(thread->connections);
         return distil_fail(error, DISTIL_SYSTEM, "an HTTP thread could not be started");
+    }
     http->count++;
     return DISTIL_OK;
 }
@@ -326,8 +345,26 @@ void server_http_add(struct server_http *http, int fd, const struct sockaddr *ad
     /* counted here, as the thread takes it over some time later */
     atomic_fetch_add_explicit(&http->server->connections, 1, memory_order_relaxed);
     /* the library closes the socket when it cannot take it */
-    if (MHD_add_connection(http->threads[i].daemon, fd, address, length) != MHD_YES)
+    if (MHD_add_connection(http->threads[i].daemon, fd, address, length) != MHD_YES) {
         atomic_fetch_sub_explicit(&http->server->connections, 1, memory_order_relaxed);
+        if (http->server->peers)
+            server_peers_leave(http->server->peers, address);
+    }
+}
+
+void server_http_sweep(struct server_http *http)
+{
+    const struct server_options *options = &http->server->options;
+    const struct server_limits limits = {
+        .idle_timeout = options->idle_timeout_seconds,
+        .header_timeout = options->header_timeout_seconds,
+        .body_timeout = options->body_timeout_seconds,
+        .min_rate = options->min_rate,
+    };
+    int i;
+    for (i = 0; i < http->count; i++)
+        server_connections_sweep(http->threads[i].connections, &limits,
+                                 server_common_meter(http->server));
 }
 
 void server_http_free(struct server_http *http)
@@ -338,6 +375,7 @@ void server_http_free(struct server_http *http)
     for (i = 0; i < http->count; i++) {
         MHD_stop_daemon(http->threads[i].daemon);
         server_token_pool_free(&http->threads[i].pool);
+        server_connections_free(http->threads[i].connections);
     }
     free(http->threads);
     free(http);

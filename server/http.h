@@ -19,6 +19,8 @@ distil_status server_http_start(struct server *server, int threads, int max_conn
 /* Hands over a connected socket, which http closes in the end. */
 void server_http_add(struct server_http *http, int fd, const struct sockaddr *address,
                      socklen_t length);
+/* Closes connections whose client has taken too long; to be called several times a second. */
+void server_http_sweep(struct server_http *http);
 /* Closes all connections; none may be waiting for a worker any more. */
 void server_http_free(struct server_http *http);
 

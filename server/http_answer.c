@@ -89,6 +89,7 @@ enum MHD_Result http_respond(struct http_exchange *http)
     response = MHD_create_response_from_buffer(exchange->answer_length, exchange->answer, mode);
     if (!response)
         return MHD_NO;
+    server_connection_wait(http->kept, SERVER_WAITING_READER);
     exchange->answer = NULL; /* it is the response's now */
     add_headers(http, response);
     result = MHD_queue_response(http->connection, exchange->status, response);
@@ -98,11 +99,8 @@ enum MHD_Result http_respond(struct http_exchange *http)
 
 enum MHD_Result http_respond_early(struct http_exchange *http)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(http->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct http_connection *kept = info ? info->socket_context : NULL;
-    if (kept)
-        kept->linger = true;
+    if (http->kept)
+        http->kept->linger = true;
     return http_respond(http);
 }
 

@@ -5,6 +5,7 @@
 
 #include <microhttpd.h>
 
+#include "server/connections.h"
 #include "server/exchange.h"
 #include "server/headers.h"
 #include "server/trace.h"
@@ -15,21 +16,15 @@ struct http_thread {
     struct MHD_Daemon *daemon;
     struct server_token_pool pool;
     struct server_meter *meter;
-};
-
-struct server_tls_certificate;
-
-/* What outlives the requests of a connection. */
-struct http_connection {
-    bool linger;                                /* it was answered before its body was read */
-    struct server_tls_certificate *certificate; /* that it was opened with */
+    struct server_connections *connections;
 };
 
 /* An exchange with what the HTTP library needs of it. */
 struct http_exchange {
     struct server_exchange exchange; /* first: the two share their address */
     struct MHD_Connection *connection;
-    int fd; /* of the connection, while the exchange is suspended */
+    struct server_connection *kept; /* what outlives the requests of the connection; may be NULL */
+    int fd;                         /* of the connection, while the exchange is suspended */
     size_t discarded;
     struct server_headers headers;
     struct server_trace trace;
@@ -44,6 +39,8 @@ static inline struct http_exchange *http_of(struct server_exchange *exchange)
     return (struct http_exchange *)(void *)exchange;
 }
 
+/* What is kept of a connection for as long as it is open. */
+struct server_connection *http_kept(struct MHD_Connection *connection);
 /* Begins an exchange: reads the headers and answers what they alone decide, such as 404. target is
  * the request's, in either form. NULL when memory runs out. */
 struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connection *connection,

@@ -131,6 +131,13 @@ static const char *path_of(const char *target)
     return path ? path : "/";
 }
 
+struct server_connection *http_kept(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
 struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connection *connection,
                                  const char *target, const char *method, const char *version)
 {
@@ -139,6 +146,7 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     if (!http)
         return NULL;
     http->connection = connection;
+    http->kept = http_kept(connection);
     http->exchange.server = thread->server;
     http->exchange.pool = &thread->pool;
     http->exchange.meter = thread->meter;
@@ -151,6 +159,9 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     identify(thread, http);
     server_access_locate(thread->server->access, &http->exchange, &http->headers);
     check_headers(http, strcmp(version, "HTTP/1.0") != 0);
+    server_connection_wait(http->kept, server_headers_frame_body(&http->headers)
+                                           ? SERVER_WAITING_BODY
+                                           : SERVER_WAITING_SELF);
     return http;
 }
 
@@ -181,6 +192,7 @@ bool http_take_body(struct http_exchange *http, const char *data, size_t size)
 {
     struct server_exchange *exchange = &http->exchange;
     size_t limit = exchange->server->options.max_body;
+    server_connection_received(http->kept, size);
     if (exchange->status) {
         http->discarded += size;
         return http->discarded / DISCARD_FACTOR <= limit;

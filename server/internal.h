@@ -15,6 +15,7 @@ struct server_login;
 struct server_tls;
 struct server_http;
 struct server_listener;
+struct server_peers;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
 
@@ -37,6 +38,7 @@ struct server {
     struct server_access *access;
     struct server_login *login; /* NULL: there is no session password */
     struct server_tls *tls;     /* NULL: plain HTTP */
+    struct server_peers *peers; /* NULL where the connections of an address are not limited */
     struct server_http *http;
     struct server_listener *listener;
 };

@@ -17,13 +17,16 @@
 #include "server/client_address.h"
 #include "server/http.h"
 #include "server/internal.h"
+#include "server/peers.h"
+#include "server/unix_socket.h"
 
 enum {
     BACKLOG = 4096,
     MAX_LINGERING = 64,
     LINGER_BYTES = 16 * 1024 * 1024,
     ACCEPTED_AT_ONCE = 32,
-    RETRY_MS = 20 /* after which a full server looks for free descriptors or connections again */
+    SWEEP_MS = 250, /* between looks at connections that take too long */
+    RETRY_MS = 20   /* after which a full server looks for free descriptors or connections again */
 };
 
 static const int64_t linger_ns = 2000000000;
@@ -38,6 +41,8 @@ struct server_listener {
     struct server *server;
     int max_connections;
     int fd, wake, port;
+    struct server_unix_socket unix_socket;
+    int64_t swept;
     bool started, stopped;
     bool full; /* out of descriptors or connections: wait before accepting more */
     pthread_t thread;
@@ -108,6 +113,34 @@ void server_listener_linger(struct server_listener *listener, int fd)
 
 /* ---- accepting ---- */
 
+/* Hands a connection on, unless its address has too many already. */
+static void take(const struct server_listener *listener, int fd, const struct sockaddr *address,
+                 socklen_t length)
+{
+    struct server *server = listener->server;
+    int limit = server->options.max_connections_per_address;
+    char host[NI_MAXHOST] = "?";
+    if (!server->peers || server_peers_enter(server->peers, address, limit)) {
+        server_count(server_common_meter(server), SERVER_COUNT_CONNECTIONS, 1);
+        server_http_add(server->http, fd, address, length);
+        return;
+    }
+    close(fd);
+    server_count(server_common_meter(server), SERVER_COUNT_CLOSED_ADDRESS, 1);
+    getnameinfo(address, length, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
+    server_log_printf(&server->options.log, SERVER_LOG_WARN,
+                      "%s has %d connections open, and may have no more", host, limit);
+}
+
+static void sweep(struct server_listener *listener)
+{
+    int64_t now = server_now();
+    if (now - listener->swept < (int64_t)SWEEP_MS * 1000000)
+        return;
+    listener->swept = now;
+    server_http_sweep(listener->server->http);
+}
+
 /* Accepts up to count connections; false when there was none left, or no room for one. */
 static bool accept_some(struct server_listener *listener, int count)
 {
@@ -123,8 +156,7 @@ static bool accept_some(struct server_listener *listener, int count)
         int fd = accept4(listener->fd, (struct sockaddr *)&address, &length,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            server_count(server_common_meter(server), SERVER_COUNT_CONNECTIONS, 1);
-            server_http_add(server->http, fd, (struct sockaddr *)&address, length);
+            take(listener, fd, (struct sockaddr *)&address, length);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             if (!listener->full)
                 server_log_printf(&server->options.log, SERVER_LOG_WARN,
@@ -167,7 +199,8 @@ static void *run(void *argument)
         bool accepting = !listener->full &&
                          atomic_load(&listener->server->connections) < listener->max_connections;
         int count = fill_poll(listener, fds, accepting);
-        int timeout = !accepting ? RETRY_MS : count > 2 ? 100 : -1;
+        bool any = atomic_load(&listener->server->connections) > 0;
+        int timeout = !accepting ? RETRY_MS : count > 2 ? 100 : any ? SWEEP_MS : -1;
         listener->full = false;
         if (poll(fds, (nfds_t)count, timeout) < 0)
             continue;
@@ -180,6 +213,7 @@ static void *run(void *argument)
             accept_some(listener, ACCEPTED_AT_ONCE);
         if (count > 2)
             serve_lingering(listener);
+        sweep(listener);
     }
     /* clients whose connection stands already are served, the rest is refused by the kernel */
     while (accept_some(listener, ACCEPTED_AT_ONCE))
@@ -263,6 +297,7 @@ distil_status server_listener_start(struct server *server, int max_connections,
                                     struct server_listener **listener, distil_error *error)
 {
     struct server_listener *made = calloc(1, sizeof(*made));
+    const struct server_options *options = &server->options;
     distil_status status;
     if (!made)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the listener");
@@ -272,8 +307,13 @@ distil_status server_listener_start(struct server *server, int max_connections,
     pthread_mutex_init(&made->lock, NULL);
     made->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     *listener = made; /* before the first connection, whose callbacks look for it */
-    status = made->wake < 0 ? distil_fail(error, DISTIL_SYSTEM, "eventfd: %s", strerror(errno))
-                            : listen_on(made, error);
+    if (made->wake < 0)
+        status = distil_fail(error, DISTIL_SYSTEM, "eventfd: %s", strerror(errno));
+    else if (options->uds)
+        status = server_unix_listen(options->uds, (mode_t)options->uds_mode, BACKLOG,
+                                    &made->unix_socket, &made->fd, error);
+    else
+        status = listen_on(made, error);
     if (!status && pthread_create(&made->thread, NULL, run, made))
         status = distil_fail(error, DISTIL_SYSTEM, "the listener's thread could not be started");
     if (status) {
@@ -302,6 +342,7 @@ void server_listener_stop(struct server_listener *listener)
         wake(listener);
         pthread_join(listener->thread, NULL);
     }
+    server_unix_remove(&listener->unix_socket);
     if (listener->fd >= 0)
         close(listener->fd);
     listener->fd = -1;

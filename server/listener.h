@@ -7,7 +7,7 @@
 struct server;
 struct server_listener;
 
-/* Listens on options.host and options.port of the server, whose HTTP threads must be running. */
+/* Listens on options.uds of the server, else on its options.host and options.port, whose HTTP threads must be running. */
 distil_status server_listener_start(struct server *server, int max_connections,
                                     struct server_listener **listener, distil_error *error);
 int server_listener_port(const struct server_listener *listener);

@@ -187,7 +187,7 @@ void server_log_announce(const struct server_log *log, const char *format, ...)
     const char *priority = log->journal && !log->json ? priorities[SERVER_LOG_INFO] : "";
     size_t prefix = strlen(priority);
     va_list arguments;
-    memcpy(message, priority, prefix);
+    snprintf(message, sizeof(message), "%s", priority);
     va_start(arguments, format);
     vsnprintf(message + prefix, sizeof(message) - prefix, format, arguments);
     va_end(arguments);

@@ -39,6 +39,15 @@ static const struct {
     [SERVER_COUNT_ANSWER_BYTES] = {"distild_response_body_bytes_total", "",
                                    "Bytes of answers' bodies."},
     [SERVER_COUNT_CONNECTIONS] = {"distild_connections_total", "", "Connections accepted."},
+    [SERVER_COUNT_CLOSED_HEADER] = {"distild_connections_closed_total", "reason=\"header_timeout\"",
+                                    "Connections closed because their client went over a limit."},
+    [SERVER_COUNT_CLOSED_BODY] = {"distild_connections_closed_total", "reason=\"body_timeout\"",
+                                  NULL},
+    [SERVER_COUNT_CLOSED_RATE] = {"distild_connections_closed_total", "reason=\"body_rate\"", NULL},
+    [SERVER_COUNT_CLOSED_READER] = {"distild_connections_closed_total", "reason=\"answer_timeout\"",
+                                    NULL},
+    [SERVER_COUNT_CLOSED_ADDRESS] = {"distild_connections_closed_total", "reason=\"address_limit\"",
+                                     NULL},
 };
 
 /* Statuses that are answered; the last place is for any other. */

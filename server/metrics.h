@@ -29,6 +29,11 @@ enum server_counter {
     SERVER_COUNT_BODY_BYTES,       /* of bodies received */
     SERVER_COUNT_ANSWER_BYTES,     /* of bodies answered */
     SERVER_COUNT_CONNECTIONS,      /* accepted */
+    SERVER_COUNT_CLOSED_HEADER,    /* connections closed as a request's headers took too long */
+    SERVER_COUNT_CLOSED_BODY,      /* as its body did */
+    SERVER_COUNT_CLOSED_RATE,      /* as its body came too slowly */
+    SERVER_COUNT_CLOSED_READER,    /* as its answer was not taken */
+    SERVER_COUNT_CLOSED_ADDRESS,   /* as their address had too many */
     SERVER_COUNTERS
 };
 

@@ -1,6 +1,7 @@
 /* run.c: server_run, the life of the process: signals, announcement, drain. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <ucontext.h>
@@ -17,14 +18,17 @@ static void announce(const struct server *server)
     const struct server_options *options = &server->options;
     const struct server_model *model = &server->models[0];
     bool ipv6 = strchr(options->host, ':') != NULL;
+    char where[512];
+    if (options->uds)
+        snprintf(where, sizeof(where), "unix:%s", options->uds);
+    else
+        snprintf(where, sizeof(where), "http%s://%s%s%s:%d", options->tls_certificate ? "s" : "",
+                 ipv6 ? "[" : "", options->host, ipv6 ? "]" : "", server_port(server));
     server_log_announce(
         &options->log,
-        "distild listening on http%s://%s%s%s:%d (model %s, %s, %s on %s, %d worker%s of %d "
-        "thread%s)",
-        options->tls_certificate ? "s" : "", ipv6 ? "[" : "", options->host, ipv6 ? "]" : "",
-        server_port(server), model->info->path, task_names[model->info->task],
-        model->info->precision, model->info->cpu, options->workers,
-        options->workers == 1 ? "" : "s", server_workers_threads(server->workers),
+        "distild listening on %s (model %s, %s, %s on %s, %d worker%s of %d thread%s)", where,
+        model->info->path, task_names[model->info->task], model->info->precision, model->info->cpu,
+        options->workers, options->workers == 1 ? "" : "s", server_workers_threads(server->workers),
         server_workers_threads(server->workers) == 1 ? "" : "s");
 }
 

@@ -15,6 +15,7 @@
 #include "server/listener.h"
 #include "server/log_writer.h"
 #include "server/login.h"
+#include "server/peers.h"
 #include "server/tls.h"
 
 enum {
@@ -33,12 +34,16 @@ struct server_options server_options_default(void)
     struct server_options options = {
         .host = "127.0.0.1",
         .port = 8080,
+        .uds_mode = 0660,
         .workers = 1,
         .max_queue = 1024,
         .max_queue_tokens = 65536,
         .max_batch_tokens = 2048,
         .max_client_batch = 32,
         .max_body = 2000000,
+        .header_timeout_seconds = 30,
+        .body_timeout_seconds = 60,
+        .min_rate = 200,
         .idle_timeout_seconds = 75,
         .drain_timeout_seconds = 30,
         .access = {.session_seconds = 12 * 3600},
@@ -71,6 +76,11 @@ static distil_status check_options(const struct server_options *o, distil_error 
         {"max-client-batch", o->max_client_batch, 1, 100000},
         {"max-body", (long long)(o->max_body > INT64_MAX ? INT64_MAX : o->max_body), 1, 1 << 30},
         {"max-connections", o->max_connections, 0, 1000000},
+        {"max-connections-per-address", o->max_connections_per_address, 0, 1000000},
+        {"header-timeout", o->header_timeout_seconds, 1, 86400},
+        {"body-timeout", o->body_timeout_seconds, 1, 86400},
+        {"min-rate", o->min_rate, 0, 1000000000},
+        {"uds-mode", o->uds_mode, 0, 0777},
         {"idle-timeout", o->idle_timeout_seconds, 1, 86400},
         {"session-seconds", o->access.session_seconds, 1, 31536000},
         {"drain-timeout", o->drain_timeout_seconds, 0, 86400},
@@ -136,6 +146,9 @@ distil_status server_start(const struct server_options *options, struct server *
     made->models = calloc((size_t)made->options.model_count, sizeof(*made->models));
     if (!made->options.log.writer || !made->queue || !made->metrics || !made->models)
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
+    if (!status && made->options.max_connections_per_address > 0 &&
+        !(made->peers = server_peers_create(made->options.max_connections)))
+        status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the clients");
     if (!status)
         status =
             server_access_create(&made->options.access, &made->options.log, &made->access, error);
@@ -254,6 +267,7 @@ void server_free(struct server *server)
         server_model_close(&server->models[i]);
     free(server->models);
     server_metrics_free(server->metrics);
+    server_peers_free(server->peers);
     server_queue_free(server->queue);
     server_log_writer_free(server->options.log.writer);
     free(server);

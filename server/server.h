@@ -41,8 +41,10 @@ struct server_access_options {
 
 /* Start from server_options_default(). Strings are not copied: they must outlive the server. */
 struct server_options {
-    const char *host; /* address or name to listen on; an IPv6 address without brackets */
-    uint16_t port;    /* 0: any free port, see server_port */
+    const char *host;  /* address or name to listen on; an IPv6 address without brackets */
+    uint16_t port;     /* 0: any free port, see server_port */
+    const char *uds;   /* path of a Unix-domain socket to listen on instead; NULL: none */
+    unsigned uds_mode; /* its permissions */
     const struct server_model_options
         *models;      /* the first one answers where a request names none */
     int model_count;  /* 0: the bundled model alone */
@@ -50,23 +52,28 @@ struct server_options {
     int threads;      /* of each worker; 0: every CPU the process may use, divided by the workers */
     int http_threads; /* that read and write HTTP; 0: one per CPU, 1 to 4 */
     int max_queue;    /* texts waiting to be computed, beyond which a request is answered 503 */
-    int max_queue_tokens;      /* the same of their tokens together */
-    int max_batch_tokens;      /* of the texts computed together */
-    int max_client_batch;      /* texts of one request */
-    size_t max_body;           /* bytes of a request's body */
-    int max_connections;       /* 0: as many as the limit of open files allows, at most 16384 */
-    int idle_timeout_seconds;  /* after which a silent connection is closed */
-    int drain_timeout_seconds; /* that accepted requests have to finish in after SIGTERM */
+    int max_queue_tokens; /* the same of their tokens together */
+    int max_batch_tokens; /* of the texts computed together */
+    int max_client_batch; /* texts of one request */
+    size_t max_body;      /* bytes of a request's body */
+    int max_connections;  /* 0: as many as the limit of open files allows, at most 16384 */
+    int max_connections_per_address; /* 0: any number */
+    int header_timeout_seconds;      /* that a request's headers may take */
+    int body_timeout_seconds;        /* that its body may take, and the client to take its answer */
+    int min_rate;                    /* bytes a second that a body must come with; 0: any */
+    int idle_timeout_seconds;        /* after which a silent connection is closed */
+    int drain_timeout_seconds;       /* that accepted requests have to finish in after SIGTERM */
+    bool access_log;                 /* a line for each request */
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
-    bool access_log;                       /* a line for each request */
     struct server_log log;
 };
 
 struct server;
 
 /* 127.0.0.1:8080, the bundled model, one worker on all CPUs, 1024 texts or 65536 tokens waiting,
- * 2048 tokens a batch, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain, the log at info
+ * 2048 tokens a batch, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain,
+ * 30 s for headers, 60 s for a body, which must come with 200 bytes a second, the log at info
  * on standard error as text. */
 struct server_options server_options_default(void);
 

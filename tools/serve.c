@@ -9,10 +9,10 @@
 
 struct serve_settings {
     struct tool_model_settings model;
-    const char *host, *log_level;
+    const char *host, *uds, *uds_mode, *log_level;
     long port, workers, http_threads, max_queue, max_queue_tokens, max_batch_tokens,
-        max_client_batch, max_body, max_connections;
-    long idle_timeout, drain_timeout;
+        max_client_batch, max_body, max_connections, max_connections_per_address;
+    long header_timeout, body_timeout, min_rate, idle_timeout, drain_timeout;
     bool log_json, access_log;
     const char *api_keys, *jwt_keys, *rate_limit, *session_password_file, *session_key_file;
     const char *tls_cert, *tls_key;
@@ -43,6 +43,18 @@ static const struct tool_option options[] = {
      .high = 65535,
      .fallback = "8080",
      .help = "Port to listen on; 0 takes a free one, which the first line on standard error names"},
+    {.name = "uds",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, uds),
+     .value = "PATH",
+     .help = "Listen on a Unix-domain socket instead"},
+    {.name = "uds-mode",
+     .kind = TOOL_CHOICE,
+     .offset = offsetof(struct serve_settings, uds_mode),
+     .value = "MODE",
+     .choices = "600|660|666",
+     .fallback = "660",
+     .help = "Who may connect: 600 its owner, 660 its group too, 666 everybody"},
     TOOL_MODEL_OPTION(serve_settings),
     TOOL_COMPUTE_OPTIONS(serve_settings),
     NUMBER(workers, "workers", "N", 1, 256, "1",
@@ -57,8 +69,16 @@ static const struct tool_option options[] = {
     NUMBER(max_body, "max-body", "BYTES", 1024, 1073741824, "2000000", "Size of a request's body"),
     NUMBER(max_connections, "max-connections", "N", 0, 1000000, "0",
            "Open connections; 0 takes what the limit of open files allows"),
+    NUMBER(max_connections_per_address, "max-connections-per-address", "N", 0, 1000000, "0",
+           "Open connections of one address, or of one IPv6 network of 64 bits; 0 is any number"),
     NUMBER(http_threads, "http-threads", "N", 0, 256, "0",
            "Threads that read and write HTTP; 0 takes one for each CPU, up to 4"),
+    NUMBER(header_timeout, "header-timeout", "SECONDS", 1, 86400, "30",
+           "That a request's headers may take"),
+    NUMBER(body_timeout, "body-timeout", "SECONDS", 1, 86400, "60",
+           "That a request's body may take, and the client to take its answer"),
+    NUMBER(min_rate, "min-rate", "BYTES", 0, 1000000000, "200",
+           "Bytes a second that a body must come with; 0 takes any rate"),
     NUMBER(idle_timeout, "idle-timeout", "SECONDS", 1, 86400, "75",
            "After which a silent connection is closed"),
     NUMBER(drain_timeout, "drain-timeout", "SECONDS", 0, 86400, "30",
@@ -149,6 +169,7 @@ static int run_serve(const void *given, int count, char **operands)
     (void)count;
     (void)operands;
     struct server_options server = server_options_default();
+    distil_error error;
     struct server_model_options model = {
         .path = settings->model.path,
         .engine = {.precision = settings->model.precision, .cpu = settings->model.cpu},
@@ -157,6 +178,8 @@ static int run_serve(const void *given, int count, char **operands)
     server.model_count = 1;
     server.host = settings->host;
     server.port = (uint16_t)settings->port;
+    server.uds = settings->uds;
+    server.uds_mode = (unsigned)strtoul(settings->uds_mode, NULL, 8);
     server.workers = (int)settings->workers;
     server.threads = (int)settings->model.threads;
     server.http_threads = (int)settings->http_threads;
@@ -166,6 +189,10 @@ static int run_serve(const void *given, int count, char **operands)
     server.max_client_batch = (int)settings->max_client_batch;
     server.max_body = (size_t)settings->max_body;
     server.max_connections = (int)settings->max_connections;
+    server.max_connections_per_address = (int)settings->max_connections_per_address;
+    server.header_timeout_seconds = (int)settings->header_timeout;
+    server.body_timeout_seconds = (int)settings->body_timeout;
+    server.min_rate = (int)settings->min_rate;
     server.idle_timeout_seconds = (int)settings->idle_timeout;
     server.drain_timeout_seconds = (int)settings->drain_timeout;
     server.access = (struct server_access_options){
@@ -190,7 +217,6 @@ static int run_serve(const void *given, int count, char **operands)
     server_log_level_parse(settings->log_level, &server.log.level);
     /* A client that closes early must not end the server. */
     signal(SIGPIPE, SIG_IGN);
-    distil_error error;
     distil_status status = server_run(&server, &error);
     if (status == DISTIL_BUSY) {
         tool_failed("serve", &error);
