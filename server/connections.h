@@ -40,6 +40,7 @@ struct server_connection {
     atomic_ullong state;    /* milliseconds since when, and in the low bits what is waited for */
     atomic_ullong received; /* bytes of the body that is waited for */
     bool shut;              /* has been shut down; the sweep's own */
+    uintptr_t target_end;   /* where the last request's target ends, as far as a string goes */
     struct server_tls_certificate *certificate; /* that it was opened with; NULL: none */
     bool linger;                                /* it was answered before its body was read */
 };

@@ -111,8 +111,10 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
 
 /* An intermediary that sees the end of a message elsewhere could be made to smuggle requests. The
  * HTTP library takes the first of several lengths, and lets Transfer-Encoding win. */
-const char *server_headers_problem(const struct server_headers *headers, bool needs_host)
+const char *server_headers_problem(const struct server_headers *headers, bool is_1_0)
 {
+    if (headers->cut_target)
+        return "the request's target holds a NUL";
     if (headers->folded)
         return "a header is folded into several lines";
     if (headers->bad_name)
@@ -127,9 +129,11 @@ const char *server_headers_problem(const struct server_headers *headers, bool ne
         return "Content-Length and Transfer-Encoding are both given";
     if (headers->transfer_encodings && strcasecmp(headers->transfer_encoding, "chunked") != 0)
         return "Transfer-Encoding must be chunked";
+    if (headers->transfer_encodings && is_1_0)
+        return "Transfer-Encoding is not known to HTTP/1.0";
     if (headers->hosts > 1)
         return "Host is given more than once";
-    if (needs_host && headers->hosts == 0)
+    if (!is_1_0 && headers->hosts == 0)
         return "Host is missing";
     if (headers->authorizations > 1)
         return "Authorization is given more than once";

@@ -27,6 +27,7 @@ struct server_headers {
     bool expects_continue;
     bool bad_name, bad_value; /* a field broke the grammar of RFC 9110 */
     bool folded;              /* set by the caller: a field went on in a second line */
+    bool cut_target;          /* set by the caller: the request's target holds a NUL */
 };
 
 /* Takes a field in. Neither string needs its NUL to be where the length says. */
@@ -34,7 +35,7 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
                          const char *value, size_t value_length);
 
 /* What makes it doubtful where the message ends or whom it is for; NULL where nothing does. */
-const char *server_headers_problem(const struct server_headers *headers, bool needs_host);
+const char *server_headers_problem(const struct server_headers *headers, bool is_1_0);
 
 /* Whether they say that a body follows. */
 static inline bool server_headers_frame_body(const struct server_headers *headers)

@@ -105,8 +105,11 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
         const char *from;
         void *to;
     } marker = {&malformed_target};
+    struct server_connection *kept = http_kept(connection);
     (void)cls;
-    server_connection_wait(http_kept(connection), SERVER_WAITING_HEADERS);
+    server_connection_wait(kept, SERVER_WAITING_HEADERS);
+    if (kept && target)
+        kept->target_end = (uintptr_t)(target + strlen(target));
     return target && strchr(target, ' ') ? marker.to : NULL;
 }
 

@@ -74,13 +74,13 @@ static bool is_preflight(const struct server_exchange *exchange,
            strcmp(exchange->method, "OPTIONS") == 0;
 }
 
-static void check_headers(struct http_exchange *http, bool needs_host)
+static void check_headers(struct http_exchange *http, bool is_1_0)
 {
     struct server_exchange *exchange = &http->exchange;
     const struct server_options *options = &exchange->server->options;
     const struct server_headers *headers = &http->headers;
     bool ready = server_get_state(exchange->server) != SERVER_LOADING;
-    const char *problem = server_headers_problem(headers, needs_host);
+    const char *problem = server_headers_problem(headers, is_1_0);
     if (problem) {
         http->close = true;
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL, "%s", problem);
@@ -158,7 +158,10 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
     identify(thread, http);
     server_access_locate(thread->server->access, &http->exchange, &http->headers);
-    check_headers(http, strcmp(version, "HTTP/1.0") != 0);
+    /* the version follows the target in the library's buffer, unless a NUL cut the target short */
+    if (http->kept && http->kept->target_end && (uintptr_t)version != http->kept->target_end + 1)
+        http->headers.cut_target = true;
+    check_headers(http, strcmp(version, "HTTP/1.0") == 0);
     server_connection_wait(http->kept, server_headers_frame_body(&http->headers)
                                            ? SERVER_WAITING_BODY
                                            : SERVER_WAITING_SELF);
