@@ -1,0 +1,88 @@
+"""Draws the result of measure.py: tables in Markdown, and the overload curve as a picture.
+
+    draw.py RESULT.json OUTPUT      writes OUTPUT.md and, where there is a curve, OUTPUT.png
+"""
+
+import json
+import statistics
+import sys
+
+
+def table(out, names, rows):
+    print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|", file=out)
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |", file=out)
+    print(file=out)
+
+
+def middle(rows, name):
+    return statistics.median(row[name] for row in rows)
+
+
+def write_layer(rows, out):
+    lines = []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        for program in ("libmicrohttpd", "distild"):
+            found = [row for row in rows if (row["kind"], row["program"]) == (kind, program)]
+            lines.append((kind, program, f"{middle(found, 'per_second') or middle(found, 'answered') / found[0]['seconds']:.0f}",
+                          f"{middle(found, 'server_us'):.2f}", f"{middle(found, 'p99_ms'):.2f}"))
+    print("HTTP without inference: one thread on one core, 64 connections, the load on another core\n", file=out)
+    table(out, ("requests", "program", "requests/s", "CPU us a request", "p99 ms"), lines)
+
+
+def write_matrix(rows, out):
+    table(out, ("model", "texts", "connections", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "server CPU s", "load CPU s"),
+          [(row["model"], row["texts"], row["connections"], f"{row['per_second']:.0f}", *(f"{row[name]:.1f}" for name in (
+              "p50_ms", "p99_ms", "p999_ms", "server_cpu_seconds", "cpu_seconds"))) for row in rows])
+
+
+def write_overload(rows, out):
+    table(out, ("model", "load", "offered/s", "answered 200/s", "p50 ms", "p99 ms", "health p99 ms", "health max ms", "load CPU s"),
+          [(row["model"], f"{row['factor']}x", f"{row['rate']:.0f}", f"{row['per_second']:.0f}", *(f"{row[name]:.1f}" for name in (
+              "p50_ms", "p99_ms", "health_p99_ms", "health_max_ms", "cpu_seconds"))) for row in rows])
+
+
+def draw(result, path):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    figure, (rate, latency) = plt.subplots(2, 1, figsize=(8, 7), sharex=True)
+    for model in dict.fromkeys(row["model"] for row in result["overload"]):
+        rows = [row for row in result["overload"] if row["model"] == model]
+        factors = [row["factor"] for row in rows]
+        rate.plot(factors, [row["per_second"] for row in rows], "o-", label=f"{model}: answered with 200")
+        rate.plot(factors, [row["rate"] for row in rows], ":", color="grey", label=f"{model}: offered")
+        rate.set_ylim(0, 1.3 * max(row["per_second"] for row in rows))
+        latency.plot(factors, [row["p99_ms"] for row in rows], "o-", label=f"{model}: p99 of those")
+        latency.plot(factors, [row["p50_ms"] for row in rows], "o--", label=f"{model}: p50 of those")
+        latency.plot(factors, [row["health_p99_ms"] for row in rows], "s:", label="p99 of GET /health")
+    rate.set_ylabel("requests/s")
+    latency.set_ylabel("ms from the intended time")
+    latency.set_yscale("log")
+    latency.set_xscale("log")
+    latency.set_xticks(factors, [f"{factor}x" for factor in factors])
+    latency.minorticks_off()
+    latency.set_xlabel("load, of what the server sustains")
+    rate.set_title(f"{result['cpu']}, {result['cores']} cores, with the load on them too", fontsize=10)
+    for axis in (rate, latency):
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    source, output = sys.argv[1:3]
+    with open(source, encoding="utf-8") as file:
+        result = json.load(file)
+    with open(f"{output}.md", "w", encoding="utf-8") as out:
+        print(f"{result['cpu']}, {result['cores']} cores.\n", file=out)
+        for part, write in (("layer", write_layer), ("matrix", write_matrix), ("overload", write_overload)):
+            if part in result:
+                write(result[part], out)
+    if "overload" in result:
+        draw(result, f"{output}.png")
+
+
+if __name__ == "__main__":
+    main()

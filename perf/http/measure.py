@@ -1,0 +1,151 @@
+"""Measures a server over HTTP with perf_load; see run.sh.
+
+    measure.py BUILD OUTPUT.json [--parts layer,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S]
+
+Server and load share the machine. For the HTTP layer alone each has a core of its own; elsewhere the kernel shares the cores out,
+and what the generator took of them stands beside each figure.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import threading
+import urllib.request
+
+CONCURRENCY = (1, 8, 64, 512)
+OVERLOADS = (0.5, 0.8, 1, 1.5, 2, 5, 10)
+OPEN_CONNECTIONS = 2000
+MIXED = "5-250"  # words
+EMPTY = '{"text":""}'  # parsed, routed, and refused before the model
+
+
+class Server:
+    def __init__(self, build, *options, core=None):
+        self.process = subprocess.Popen([*pin(core), str(build / "distild"), "serve", "--port", "0", *options],
+                                        stderr=subprocess.PIPE, text=True)
+        line = ""
+        for line in self.process.stderr:
+            found = re.search(r"listening on http://127\.0\.0\.1:(\d+) \((.*)\)", line)
+            if found:
+                self.port, self.what = int(found.group(1)), found.group(2)
+                threading.Thread(target=lambda: [None for _ in self.process.stderr], daemon=True).start()
+                return
+        raise SystemExit("the server did not start: " + line)
+
+    def value(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as page:
+            return float(re.search(rf"^{name} (\S+)$", page.read().decode(), re.M).group(1))
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def pin(core):
+    return [] if core is None else ["taskset", "-c", str(core)]
+
+
+def load(build, port, *options, core=None):
+    done = subprocess.run([*pin(core), str(build / "perf" / "perf_load"), "--port", str(port), *map(str, options)],
+                          capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def with_cpu(server, run):
+    """What run returns, with the CPU time that the server took meanwhile."""
+    before = server.value("process_cpu_seconds_total")
+    result = run()
+    result["server_cpu_seconds"] = server.value("process_cpu_seconds_total") - before
+    return result
+
+
+def measure_layer(build, seconds, rounds=3):
+    """Requests without inference beside libmicrohttpd alone, on one core each, with the load on another."""
+    own, other = 0, min(1, os.cpu_count() - 1)
+    rows = []
+    kinds = {"GET /health": ("--method", "GET", "--path", "/health"), "POST, parsed and refused": ("--body", EMPTY)}
+    for _ in range(rounds):
+        for kind, options in kinds.items():
+            server = Server(build, "--http-threads", "1", core=own)
+            row = with_cpu(server, lambda: load(build, server.port, "--connections", 64, "--seconds", seconds, "--warm-up", 0,
+                                                *options, core=other))
+            server.stop()
+            rows.append({"program": "distild", "kind": kind, **row})
+            bare = subprocess.Popen([*pin(own), str(build / "perf" / "perf_bare"), str(server.port)], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, text=True)
+            subprocess.run(["sleep", "0.3"], check=True)
+            row = load(build, server.port, "--connections", 64, "--seconds", seconds, "--warm-up", 0, *options, core=other)
+            row["server_cpu_seconds"] = float(bare.communicate("")[0])
+            rows.append({"program": "libmicrohttpd", "kind": kind, **row})
+    for row in rows:
+        row["server_us"] = row["server_cpu_seconds"] / row["answered"] * 1e6
+    return rows
+
+
+def texts(tsv):
+    return {"SST-2": ("--tsv", tsv), "mixed": ("--words", MIXED)} if tsv else {"mixed": ("--words", MIXED)}
+
+
+def measure_matrix(build, models, tsv, seconds):
+    rows = []
+    for name, path in models.items():
+        server = Server(build, *(("--model", path) if path else ()), "--max-queue", "10000", "--max-queue-tokens", "10000000",
+                        "--max-queue-ms", "0")
+        for kind, options in texts(tsv).items():
+            for connections in CONCURRENCY:
+                row = with_cpu(server, lambda: load(build, server.port, "--connections", connections, "--seconds", seconds, *options))
+                rows.append({"model": name, "texts": kind, **row})
+                print(name, kind, connections, row["per_second"], row["p50_ms"], row["p99_ms"], row["p999_ms"], flush=True)
+        server.stop()
+    return rows
+
+
+def measure_overload(build, models, tsv, seconds):
+    rows = []
+    for name, path in models.items():
+        server = Server(build, *(("--model", path) if path else ()))
+        options = texts(tsv).get("SST-2", ("--words", MIXED))
+        sustained = load(build, server.port, "--connections", 64, "--seconds", seconds, *options)["per_second"]
+        for factor in OVERLOADS:
+            health = {}
+            watch = threading.Thread(target=lambda: health.update(
+                load(build, server.port, "--connections", 4, "--rate", 20, "--seconds", seconds, "--method", "GET", "--path", "/health")))
+            watch.start()
+            row = with_cpu(server, lambda: load(build, server.port, "--connections", OPEN_CONNECTIONS, "--rate", factor * sustained,
+                                                "--seconds", seconds, *options))
+            watch.join()
+            rows.append({"model": name, "factor": factor, "sustained": sustained, "health_p99_ms": health["p99_ms"],
+                         "health_max_ms": health["max_ms"], **row})
+            print(name, factor, row["per_second"], row["p99_ms"], health["p99_ms"], row["by_status"], flush=True)
+        server.stop()
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--parts", default="layer,matrix,overload")
+    parser.add_argument("--models", default="bundled=")
+    parser.add_argument("--tsv")
+    parser.add_argument("--seconds", type=float, default=5)
+    options = parser.parse_args()
+    models = dict(item.split("=", 1) for item in options.models.split(","))
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        cpu = re.search(r"model name\s*:\s*(.*)", file.read())
+    result = json.loads(options.output.read_text()) if options.output.exists() else {}
+    result.update(cpu=cpu.group(1) if cpu else "?", cores=os.cpu_count())
+    for part in options.parts.split(","):
+        if part == "layer":
+            result[part] = measure_layer(options.build, options.seconds)
+        else:
+            measure = {"matrix": measure_matrix, "overload": measure_overload}[part]
+            result[part] = measure(options.build, models, options.tsv, options.seconds)
+        options.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
