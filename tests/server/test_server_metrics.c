@@ -179,6 +179,7 @@ START_TEST(a_full_queue_shows_and_delays_no_scrape)
     }
     request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
     ck_assert_int_eq(reply.status, 503);
+    pause_ms(50); /* until it is counted */
     scrape(f.port, &reply);
     ck_assert_double_eq(series(reply.body, "distild_queue_texts"), 1);
     ck_assert_double_eq(series(reply.body, "distild_queue_tokens"), 4);
