@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tools/commands.h"
@@ -14,7 +15,7 @@
 #include "tools/stream.h"
 
 struct health_settings {
-    const char *host, *url, *tls_cert;
+    const char *host, *uds, *url, *tls_cert;
     long port;
     double timeout;
 };
@@ -35,11 +36,16 @@ static const struct tool_option options[] = {
      .low = 1,
      .high = 65535,
      .help = "Its port"},
+    {.name = "uds",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct health_settings, uds),
+     .value = "PATH",
+     .help = "Its Unix-domain socket, instead of --host and --port"},
     {.name = "url",
      .kind = TOOL_TEXT,
      .offset = offsetof(struct health_settings, url),
      .value = "URL",
-     .help = "http://HOST:PORT/PATH, or https:, instead of --host and --port; without a path, "
+     .help = "http://HOST:PORT/PATH, or https:, instead of all these; without a path, "
              "/health"},
     {.name = "tls-cert",
      .kind = TOOL_TEXT,
@@ -58,7 +64,9 @@ static const struct tool_option options[] = {
 
 struct target {
     char host[256], port[8], path[1024];
-    bool bracketed; /* an IPv6 address, which a Host header has in brackets */
+    char name[300];  /* in messages */
+    const char *uds; /* path of a Unix-domain socket to connect to instead; NULL: none */
+    bool bracketed;  /* an IPv6 address, which a Host header has in brackets */
     bool tls;
     double deadline;
 };
@@ -114,7 +122,8 @@ static distil_status find_target(const struct health_settings *settings, struct 
         return parse_url(settings->url, target, error);
     if (strlen(settings->host) >= sizeof target->host)
         return distil_fail(error, DISTIL_INVALID, "--host: the name is too long");
-    snprintf(target->host, sizeof target->host, "%s", settings->host);
+    target->uds = settings->uds;
+    snprintf(target->host, sizeof target->host, "%s", settings->uds ? "localhost" : settings->host);
     snprintf(target->port, sizeof target->port, "%ld", settings->port);
     snprintf(target->path, sizeof target->path, "/health");
     target->tls = settings->tls_cert != NULL;
@@ -144,8 +153,28 @@ static int connect_one(const struct addrinfo *address, double deadline)
     return -1;
 }
 
+static distil_status connect_unix(const struct target *target, int *socket_, distil_error *error)
+{
+    struct sockaddr_un place = {.sun_family = AF_UNIX};
+    struct addrinfo address = {.ai_family = AF_UNIX,
+                               .ai_socktype = SOCK_STREAM,
+                               .ai_addr = (struct sockaddr *)&place,
+                               .ai_addrlen = sizeof place};
+    size_t length = strlen(target->uds);
+    if (length >= sizeof place.sun_path)
+        return distil_fail(error, DISTIL_INVALID, "--uds: the path is longer than %zu bytes",
+                           sizeof place.sun_path - 1);
+    memcpy(place.sun_path, target->uds, length + 1);
+    *socket_ = connect_one(&address, target->deadline);
+    if (*socket_ < 0)
+        return distil_fail(error, DISTIL_IO, "%s: %s", target->name, strerror(errno));
+    return DISTIL_OK;
+}
+
 static distil_status connect_any(const struct target *target, int *socket_, distil_error *error)
 {
+    if (target->uds)
+        return connect_unix(target, socket_, error);
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
     int code = getaddrinfo(target->host, target->port, &hints, &list);
     *socket_ = -1;
@@ -156,8 +185,7 @@ static distil_status connect_any(const struct target *target, int *socket_, dist
     int reason = errno;
     freeaddrinfo(list);
     if (*socket_ < 0)
-        return distil_fail(error, DISTIL_IO, "%s port %s: %s", target->host, target->port,
-                           strerror(reason));
+        return distil_fail(error, DISTIL_IO, "%s: %s", target->name, strerror(reason));
     return DISTIL_OK;
 }
 
@@ -191,15 +219,14 @@ static distil_status exchange(const struct tool_stream *stream, const struct tar
     while (sent < (size_t)length) {
         ssize_t n = tool_stream_send(stream, request + sent, (size_t)length - sent);
         if (n < 0)
-            return distil_fail(error, DISTIL_IO, "%s port %s: %s", target->host, target->port,
-                               strerror(errno));
+            return distil_fail(error, DISTIL_IO, "%s: %s", target->name, strerror(errno));
         sent += (size_t)n;
     }
     for (ssize_t n = 1; n > 0 && got + 1 < size; got += (size_t)n) {
         n = tool_stream_receive(stream, answer + got, size - 1 - got);
         if (n < 0)
-            return distil_fail(error, DISTIL_IO, "%s port %s: no whole answer: %s", target->host,
-                               target->port, strerror(errno));
+            return distil_fail(error, DISTIL_IO, "%s: no whole answer: %s", target->name,
+                               strerror(errno));
     }
     answer[got] = '\0';
     return DISTIL_OK;
@@ -211,6 +238,10 @@ static distil_status ask(const struct health_settings *settings, distil_error *e
     char answer[16384] = "";
     struct tool_stream stream = {.socket = -1, .deadline = target.deadline};
     distil_status status = find_target(settings, &target, error);
+    if (target.uds)
+        snprintf(target.name, sizeof target.name, "%s", target.uds);
+    else
+        snprintf(target.name, sizeof target.name, "%s port %s", target.host, target.port);
     if (!status)
         status = connect_any(&target, &stream.socket, error);
     if (!status && target.tls)
@@ -222,15 +253,14 @@ static distil_status ask(const struct health_settings *settings, distil_error *e
         return status;
     int code = status_code(answer);
     if (code == 0)
-        return distil_fail(error, DISTIL_FORMAT, "%s port %s: %s", target.host, target.port,
+        return distil_fail(error, DISTIL_FORMAT, "%s: %s", target.name,
                            answer[0] ? "the answer is not HTTP"
                                      : "closed without an answer, which is not HTTP; does it "
                                        "speak TLS? (--tls-cert)");
     const char *body = strstr(answer, "\r\n\r\n");
     body = body ? body + 4 : "";
     if (code != 200)
-        return distil_fail(error, DISTIL_BUSY, "%s port %s: status %d: %.200s", target.host,
-                           target.port, code, body);
+        return distil_fail(error, DISTIL_BUSY, "%s: status %d: %.200s", target.name, code, body);
     tool_plain_text(stdout, body, strcspn(body, "\n"), 1000);
     fputc('\n', stdout);
     return tool_flush(stdout, error);

@@ -22,16 +22,16 @@ class Server:
         self.ready = threading.Event()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
-        if not self.ready.wait(60) or not self.port:
+        if not self.ready.wait(60) or self.port is None:
             self.process.kill()
             raise AssertionError("the server did not start: " + "".join(self.log))
 
     def read(self):
         for line in self.process.stderr:
             self.log.append(line)
-            found = re.search(r"distild listening on https?://[0-9.]+:(\d+)", line)
-            if found and not self.port:
-                self.port = int(found.group(1))
+            found = re.search(r"distild listening on (?:https?://[0-9.]+:(\d+)|unix:)", line)
+            if found and self.port is None:
+                self.port = int(found.group(1) or 0)
                 self.ready.set()
         self.process.stderr.close()
         self.ready.set()

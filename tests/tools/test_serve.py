@@ -127,6 +127,20 @@ class Serve(ServeCase):
         self.assertGreater(len(lines), 1)
         self.assertTrue(any("/predict" in json.dumps(line) for line in lines), server.log)
 
+    def test_a_unix_socket(self):
+        with tempfile.TemporaryDirectory(prefix="distild-uds-") as folder:
+            path = f"{folder}/socket"
+            server = self.start("--uds", path, "--uds-mode", "600")
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            self.assertIn('"healthy"', run("health", "--uds", path)[0])
+            self.assertIn('"healthy"', run("health", DISTILD_UDS=path)[0])
+            self.assertIn(path, run("serve", "--uds", path, "--model", MODEL, code=1)[1])
+            self.assertEqual(server.stop(), 0)
+            self.assertFalse(os.path.exists(path))
+            self.assertIn("No such file", run("health", "--uds", path, code=1)[1])
+        self.assertIn("longer than", run("health", "--uds", "x" * 200, code=2)[1])
+        self.assertIn("1 to 107 bytes", run("serve", "--uds", "x" * 200, "--model", MODEL, code=1)[1])
+
     def test_a_client_that_goes_away_does_not_end_it(self):
         server = self.start()
         raw = socket.create_connection(("127.0.0.1", server.port))
