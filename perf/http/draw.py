@@ -30,6 +30,17 @@ def write_layer(rows, out):
     table(out, ("requests", "program", "requests/s", "CPU us a request", "p99 ms"), lines)
 
 
+def write_cost(rows, out):
+    lines = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        found = [row for row in rows if row["model"] == model]
+        library, server = middle(found, "library_us"), middle(found, "server_us")
+        lines.append((model, f"{library:.0f}", f"{server:.0f}", f"{(server / library - 1) * 100:+.1f}%",
+                      f"{middle(found, 'per_second'):.0f}"))
+    print("CPU time of a text at saturation, 64 connections\n", file=out)
+    table(out, ("model", "library alone, us", "server, us", "more", "requests/s"), lines)
+
+
 def write_matrix(rows, out):
     table(out, ("model", "texts", "connections", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "server CPU s", "load CPU s"),
           [(row["model"], row["texts"], row["connections"], f"{row['per_second']:.0f}", *(f"{row[name]:.1f}" for name in (
@@ -77,7 +88,7 @@ def main():
         result = json.load(file)
     with open(f"{output}.md", "w", encoding="utf-8") as out:
         print(f"{result['cpu']}, {result['cores']} cores.\n", file=out)
-        for part, write in (("layer", write_layer), ("matrix", write_matrix), ("overload", write_overload)):
+        for part, write in (("layer", write_layer), ("cost", write_cost), ("matrix", write_matrix), ("overload", write_overload)):
             if part in result:
                 write(result[part], out)
     if "overload" in result:

@@ -1,6 +1,6 @@
 """Measures a server over HTTP with perf_load; see run.sh.
 
-    measure.py BUILD OUTPUT.json [--parts layer,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S]
+    measure.py BUILD OUTPUT.json [--parts layer,cost,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S]
 
 Server and load share the machine. For the HTTP layer alone each has a core of its own; elsewhere the kernel shares the cores out,
 and what the generator took of them stands beside each figure.
@@ -11,7 +11,9 @@ import json
 import os
 import pathlib
 import re
+import resource
 import subprocess
+import tempfile
 import threading
 import urllib.request
 
@@ -124,11 +126,40 @@ def measure_overload(build, models, tsv, seconds):
     return rows
 
 
+def evaluate_cpu(build, model, path):
+    """CPU seconds that the library takes for the texts of a file, 32 at a time, and for opening the model."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(build / "distild"), "evaluate", path, "--output", "-", *(("--model", model) if model else ())],
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measure_cost(build, models, tsv, seconds, rounds=3):
+    """CPU time of a text of the file at saturation, through the server and through the library alone."""
+    rows = []
+    with open(tsv, encoding="utf-8") as file, tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as single:
+        lines = file.readlines()
+        single.writelines(lines[:2])
+        single.flush()
+        for name, path in models.items():
+            for _ in range(rounds):
+                alone = (evaluate_cpu(build, path, tsv) - evaluate_cpu(build, path, single.name)) / (len(lines) - 2)
+                server = Server(build, *(("--model", path) if path else ()))
+                row = with_cpu(server, lambda: load(build, server.port, "--connections", 64, "--seconds", seconds, "--warm-up", 0,
+                                                    "--tsv", tsv))
+                server.stop()
+                rows.append({"model": name, "library_us": alone * 1e6, "server_us": row["server_cpu_seconds"] / row["answered"] * 1e6,
+                             **row})
+                print(name, rows[-1]["library_us"], rows[-1]["server_us"], row["per_second"], flush=True)
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
-    parser.add_argument("--parts", default="layer,matrix,overload")
+    parser.add_argument("--parts", default="layer,cost,matrix,overload")
     parser.add_argument("--models", default="bundled=")
     parser.add_argument("--tsv")
     parser.add_argument("--seconds", type=float, default=5)
@@ -142,7 +173,7 @@ def main():
         if part == "layer":
             result[part] = measure_layer(options.build, options.seconds)
         else:
-            measure = {"matrix": measure_matrix, "overload": measure_overload}[part]
+            measure = {"cost": measure_cost, "matrix": measure_matrix, "overload": measure_overload}[part]
             result[part] = measure(options.build, models, options.tsv, options.seconds)
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Measures distild over HTTP: the layer alone beside libmicrohttpd alone, concurrency 1 to 512, and loads up to ten times what it
-# sustains.
+# Measures distild over HTTP: the layer alone beside libmicrohttpd alone, a text's CPU time beside that of the library alone,
+# concurrency 1 to 512, and loads up to ten times what it sustains.
 #
 #   perf/http/run.sh BUILD [DIRECTORY] [OPTION...]
 #
 # BUILD is a build tree (build/release); DIRECTORY (default: build/http) takes the result: http.json, http.md and http.png, and the
-# virtual environment that draws. Options go to measure.py: --parts layer,matrix,overload, --models NAME=PATH,NAME=PATH (an empty
+# virtual environment that draws. Options go to measure.py: --parts layer,cost,matrix,overload, --models NAME=PATH,NAME=PATH (an empty
 # path is the bundled model), --tsv FILE with texts such as SST-2's, --seconds for each figure.
 set -euo pipefail
 if [[ $# -lt 1 || $1 == --help ]]; then
-    sed -n '2,11s/^# \{0,1\}//p' "$0"
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
     exit $(($# < 1 ? 2 : 0))
 fi
 here=$(cd "$(dirname "$0")" && pwd)
