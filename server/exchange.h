@@ -39,7 +39,7 @@ struct server_exchange {
     struct server_meter *meter;       /* of this thread */
     const struct server_route *route; /* NULL where no route matched */
     const char *method, *path;
-    char id[SERVER_ID_SIZE]; /* "" until it is needed, or as the client gave it */
+    char id[SERVER_ID_SIZE]; /* as the client gave it, or made here */
     int64_t began;           /* monotonic nanoseconds */
     struct server_address client;
     char who[SERVER_WHO]; /* "key:NAME" of the credential shown; "" for anybody */
