@@ -1,5 +1,6 @@
-/* token_cache.h: which tokens had a good signature, as checking one takes half a millisecond. A fixed
- * number of them, each by the SHA-256 of all its text; what a token says is checked each time. */
+/* token_cache.h: which tokens had a good signature, as checking one takes half a millisecond with
+ * libjwt. A fixed number of them, each by the SHA-256 of all its text; what a token says is checked
+ * each time. */
 #ifndef SERVER_TOKEN_CACHE_H
 #define SERVER_TOKEN_CACHE_H
 

@@ -67,25 +67,30 @@ static distil_status check_public(const char *path, enum server_algorithm algori
     return DISTIL_OK;
 }
 
-static distil_status check_pem(const char *path, enum server_algorithm algorithm,
-                               const struct server_key_file *file, distil_error *error)
+static distil_status read_pem(const char *path, struct server_token_key *key, distil_error *error)
 {
-    gnutls_datum_t pem = {.data = (unsigned char *)file->data, .size = (unsigned)file->length};
-    gnutls_pubkey_t key;
-    distil_status status;
-    if (strstr(file->data, "PRIVATE KEY"))
+    gnutls_datum_t pem = {.data = (unsigned char *)key->key.data,
+                          .size = (unsigned)key->key.length};
+    gnutls_pubkey_t public_key;
+    if (strstr(key->key.data, "PRIVATE KEY"))
         return distil_fail(error, DISTIL_FORMAT,
                            "%s: holds a private key; the server needs the public one alone", path);
-    if (gnutls_pubkey_init(&key) < 0)
+    if (gnutls_pubkey_init(&public_key) < 0)
         return distil_fail(error, DISTIL_NO_MEMORY, "%s: out of memory", path);
-    if (!strstr(file->data, "-----BEGIN PUBLIC KEY-----") ||
-        gnutls_pubkey_import(key, &pem, GNUTLS_X509_FMT_PEM) < 0)
-        status = distil_fail(error, DISTIL_FORMAT,
-                             "%s: no public key in PEM (-----BEGIN PUBLIC KEY-----)", path);
-    else
-        status = check_public(path, algorithm, key, error);
-    gnutls_pubkey_deinit(key);
-    return status;
+    key->public_key = public_key;
+    if (!strstr(key->key.data, "-----BEGIN PUBLIC KEY-----") ||
+        gnutls_pubkey_import(public_key, &pem, GNUTLS_X509_FMT_PEM) < 0)
+        return distil_fail(error, DISTIL_FORMAT,
+                           "%s: no public key in PEM (-----BEGIN PUBLIC KEY-----)", path);
+    return check_public(path, key->algorithm, public_key, error);
+}
+
+static void free_key(struct server_token_key *key)
+{
+    server_key_file_free(&key->key);
+    if (key->public_key)
+        gnutls_pubkey_deinit(key->public_key);
+    key->public_key = NULL;
 }
 
 static distil_status read_material(const char *path, const struct server_log *log,
@@ -97,7 +102,7 @@ static distil_status read_material(const char *path, const struct server_log *lo
         return status ? status : check_secret(path, &key->key, error);
     }
     status = server_key_file_read(path, false, log, &key->key, error);
-    return status ? status : check_pem(path, key->algorithm, &key->key, error);
+    return status ? status : read_pem(path, key, error);
 }
 
 /* ---- the file ---- */
@@ -188,7 +193,7 @@ static distil_status read_keys(const char *path, char *text, const struct server
                                path, line.number, line.fields[0]);
         status = read_key(path, &line, log, key, error);
         if (status) {
-            server_key_file_free(&key->key);
+            free_key(key);
             return status;
         }
         keys->count++;
@@ -270,7 +275,7 @@ void server_token_keys_free(struct server_token_keys *keys)
     if (!keys)
         return;
     for (i = 0; i < keys->count; i++)
-        server_key_file_free(&keys->keys[i].key);
+        free_key(&keys->keys[i]);
     server_token_cache_free(keys->cache);
     free(keys->keys);
     free(keys);

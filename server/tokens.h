@@ -7,9 +7,9 @@
  *     ci      HS256      ci.secret      iss=ci             aud=distild  scope=predict
  *
  * A key has one algorithm, whatever a token's header says; issuer and audience belong to the key as
- * well. libjwt checks the signatures of RS256 and ES256 and writes our own tokens. HMACs are computed
- * and compared here, in constant time, so that nothing depends on how a version of libjwt compares
- * strings. */
+ * well. Signatures of RS256 and ES256 must be good to GnuTLS, which finds out ten times sooner, and
+ * then to libjwt; libjwt writes our own tokens. HMACs are computed and compared here, in constant time,
+ * so that nothing depends on how a version of libjwt compares strings. */
 #ifndef SERVER_TOKENS_H
 #define SERVER_TOKENS_H
 
@@ -33,6 +33,7 @@ struct server_token_key {
     char name[SERVER_KEY_NAME]; /* which a token's kid may ask for */
     enum server_algorithm algorithm;
     struct server_key_file key; /* a secret, or a public key as PEM */
+    void *public_key;           /* gnutls_pubkey_t of the latter; NULL for a secret */
     char issuer[SERVER_TOKEN_CLAIM], audience[SERVER_TOKEN_CLAIM];
     unsigned grants; /* scopes that each of its tokens has */
     unsigned most;   /* scopes that its tokens have where their claim `scope` names them */
