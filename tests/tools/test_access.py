@@ -8,6 +8,7 @@ import hmac
 import json
 import pathlib
 import signal
+import socket
 import stat
 import statistics
 import subprocess
@@ -359,6 +360,20 @@ class Proxies(Access):
             self.assertEqual(self.predict(server, Forwarded=header), status, header)
         self.assertEqual(self.predict(server, X_Forwarded_For="203.0.113.5"), 200)  # the proxy itself, once
         self.assertEqual(self.predict(server, X_Forwarded_For="203.0.113.6"), 429)
+
+    def test_who_comes_through_a_socket_of_the_file_system(self):
+        for options, wanted in (("--trusted-proxies", "unix"), [200, 200, 429]), ((), [200, 429, 429]):
+            path = str(self.folder / "socket")
+            server = self.start("--uds", path, "--rate-limit", "1/h", *options)
+            answers = []
+            for client in ("203.0.113.1", "203.0.113.2", "203.0.113.2"):
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.settimeout(60)
+                    connection.connect(path)
+                    connection.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n".encode())
+                    answers.append(int(connection.recv(1000).split()[1]))
+            self.assertEqual(answers, wanted)
+            self.assertEqual(server.stop(), 0)
 
     def test_others_are_not_believed(self):
         for options in ((), ("--trusted-proxies", "192.0.2.0/24,unix")):
