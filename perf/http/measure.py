@@ -21,13 +21,14 @@ CONCURRENCY = (1, 8, 64, 512)
 OVERLOADS = (0.5, 0.8, 1, 1.5, 2, 5, 10)
 OPEN_CONNECTIONS = 2000
 MIXED = "5-250"  # words
+FILLING = 4  # seconds in which the queue fills before anything is measured
 EMPTY = '{"text":""}'  # parsed, routed, and refused before the model
 
 
 class Server:
-    def __init__(self, build, *options, core=None):
+    def __init__(self, build, *options, core=None, **variables):
         self.process = subprocess.Popen([*pin(core), str(build / "distild"), "serve", "--port", "0", *options],
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, text=True, env={**os.environ, **variables})
         line = ""
         for line in self.process.stderr:
             found = re.search(r"listening on http://127\.0\.0\.1:(\d+) \((.*)\)", line)
@@ -94,8 +95,9 @@ def texts(tsv):
 def measure_matrix(build, models, tsv, seconds):
     rows = []
     for name, path in models.items():
+        # a closed loop waits as long as it takes: nothing is to be shed
         server = Server(build, *(("--model", path) if path else ()), "--max-queue", "10000", "--max-queue-tokens", "10000000",
-                        "--max-queue-ms", "0")
+                        DISTILD_MAX_QUEUE_MS="0")
         for kind, options in texts(tsv).items():
             for connections in CONCURRENCY:
                 row = with_cpu(server, lambda: load(build, server.port, "--connections", connections, "--seconds", seconds, *options))
@@ -114,10 +116,11 @@ def measure_overload(build, models, tsv, seconds):
         for factor in OVERLOADS:
             health = {}
             watch = threading.Thread(target=lambda: health.update(
-                load(build, server.port, "--connections", 4, "--rate", 20, "--seconds", seconds, "--method", "GET", "--path", "/health")))
+                load(build, server.port, "--connections", 4, "--rate", 20, "--seconds", seconds, "--warm-up", FILLING,
+                     "--method", "GET", "--path", "/health")))
             watch.start()
             row = with_cpu(server, lambda: load(build, server.port, "--connections", OPEN_CONNECTIONS, "--rate", factor * sustained,
-                                                "--seconds", seconds, *options))
+                                                "--seconds", seconds, "--warm-up", FILLING, *options))
             watch.join()
             rows.append({"model": name, "factor": factor, "sustained": sustained, "health_p99_ms": health["p99_ms"],
                          "health_max_ms": health["max_ms"], **row})
