@@ -1,6 +1,7 @@
 /* log.c: see log.h. */
 #include "server/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "server/log_writer.h"
 #include "server/utf8.h"
 
-enum { MAX_LINE = 4096 };
+enum { MAX_LINE = 4096, PATIENCE_MS = 1000 /* with a reader that does not read */ };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; /* of syslog */
@@ -58,7 +59,9 @@ static void write_line(const struct server_log *log, const char *line, size_t le
     if (log->writer) {
         server_log_writer_put(log->writer, line, length);
     } else {
-        ssize_t written = write(log->fd, line, length);
+        /* a pipe that is called writable takes a line of this length without blocking */
+        struct pollfd fd = {.fd = log->fd, .events = POLLOUT};
+        ssize_t written = poll(&fd, 1, PATIENCE_MS) > 0 ? write(log->fd, line, length) : 0;
         (void)written;
     }
 }

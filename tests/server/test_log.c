@@ -1,5 +1,6 @@
 /* test_log.c: the log, its writer, and what ties requests together in it. */
 #include <check.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,32 @@ static void *read_all(void *argument)
     return text;
 }
 
+/* As when the last line is written after the writer has ended. */
+START_TEST(without_a_writer_it_ends_too)
+{
+    struct server_log log = {.level = SERVER_LOG_INFO};
+    int64_t began = server_now();
+    int ends[2];
+    char page[4096];
+    memset(page, 'x', sizeof(page));
+    ck_assert_int_eq(pipe2(ends, O_NONBLOCK), 0);
+    while (write(ends[1], page, sizeof(page)) > 0)
+        continue;
+    ck_assert_int_eq(fcntl(ends[1], F_SETFL, 0), 0);
+    log.fd = ends[1];
+    server_log_printf(&log, SERVER_LOG_INFO, "nobody reads this");
+    server_log_announce(&log, "nor this");
+    ck_assert_double_lt((double)(server_now() - began) / 1e9, 10.0);
+    ck_assert_int_gt(read(ends[0], page, sizeof(page)), 0);
+    server_log_printf(&log, SERVER_LOG_INFO, "but this");
+    while (read(ends[0], page, sizeof(page)) == (ssize_t)sizeof(page))
+        continue;
+    ck_assert_ptr_nonnull(memmem(page, sizeof(page), "info but this\n", 14));
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 START_TEST(what_was_lost_is_told)
 {
     struct piped p;
@@ -268,6 +295,7 @@ static Suite *make_suite(void)
         lines_are_written_in_order,
         repeated_warnings_are_held_back_and_counted,
         a_stuck_reader_holds_nobody_up,
+        without_a_writer_it_ends_too,
         what_was_lost_is_told,
         the_journal_gets_priorities,
         trace_contexts,
