@@ -10,10 +10,9 @@
 #include "weights/pack.h"
 
 enum {
-    ROW_SPLIT = 512,  /* tokens from which a thread keeps to its own rows; with fewer, threads share
+    ROW_SPLIT = 512, /* tokens from which a thread keeps to its own rows; with fewer, threads share
                          out columns */
-    ROW_UNIT = 8,     /* rows of a kernel's tile: shares are multiples of it */
-    QUERY_BLOCK = 128 /* queries of one attention task */
+    ROW_UNIT = 8     /* rows of a kernel's tile: shares are multiples of it */
 };
 
 struct run {
@@ -180,11 +179,6 @@ static void embed(const struct run *r)
     add_norm(r, NULL, &norm, x);
 }
 
-static long query_blocks(long tokens)
-{
-    return (tokens + QUERY_BLOCK - 1) / QUERY_BLOCK;
-}
-
 /* One head of one text: queries q0..q1 of q, rows from `out`. */
 static void attend(const struct run *r, const float *q, float *out, long text, long head, long q0,
                    long q1)
@@ -208,7 +202,7 @@ static void attend(const struct run *r, const float *q, float *out, long text, l
         .scratch = work->scratch + (size_t)r->thread * work->scratch_size,
     };
     double begin = clock_of(r), pairs = (double)((q1 - q0) * job.tokens);
-    r->model->kernels.attention(&job);
+    r->model->kernels.attention[r->model->scheme](&job);
     trace(r, ENGINE_OP_ATTENTION, begin, 4 * pairs * (double)dim,
           4 * (double)(dim * 2 * (job.tokens + q1 - q0)));
 }
@@ -220,14 +214,15 @@ static void attention(const struct run *r)
     const struct engine_workspace *work = &r->s->work;
     const struct engine_chunk *chunk = &r->s->chunk;
     long heads = r->model->info.heads, tasks = chunk->first_task[chunk->texts], text = 0;
+    long group = r->model->kernels.query_group;
 
     for (long task; (task = engine_team_ticket(r->s->team)) < tasks;) {
         while (task >= chunk->first_task[text + 1])
             text++;
         long tokens = chunk->start[text + 1] - chunk->start[text];
         long index = task - chunk->first_task[text];
-        long q0 = index / heads * QUERY_BLOCK;
-        long q1 = q0 + QUERY_BLOCK < tokens ? q0 + QUERY_BLOCK : tokens;
+        long q0 = index / heads * group;
+        long q1 = q0 + group < tokens ? q0 + group : tokens;
         attend(r, work->qkv.f32 + chunk->start[text] * work->qkv.stride,
                work->context.f32 + chunk->start[text] * work->context.stride, text, index % heads,
                q0, q1);
@@ -348,10 +343,10 @@ static void forward_share(void *context, int thread)
 void engine_forward(distil_session *session, enum engine_output output)
 {
     struct engine_chunk *chunk = &session->chunk;
+    long group = session->model->kernels.query_group;
     for (long b = 0; b < chunk->texts; b++) {
-        long tasks =
-            session->model->info.heads * query_blocks(chunk->start[b + 1] - chunk->start[b]);
-        chunk->first_task[b + 1] = chunk->first_task[b] + tasks;
+        long groups = (chunk->start[b + 1] - chunk->start[b] + group - 1) / group;
+        chunk->first_task[b + 1] = chunk->first_task[b] + session->model->info.heads * groups;
     }
     struct run run = {
         .s = session,

@@ -86,7 +86,8 @@ static void take_workspace(struct arena *arena, const distil_model *model, long 
     share_prepared(&work->context, &prepared);
     share_prepared(&work->y, &prepared);
     share_prepared(&work->inner, &prepared);
-    work->scratch_size = model->kernels.attention_scratch(info->window, info->hidden / info->heads);
+    work->scratch_size =
+        model->kernels.attention_scratch[model->scheme](info->window, info->hidden / info->heads);
     work->scratch_size = (work->scratch_size + 63) / 64 * 64;
     work->scratch = take(arena, (size_t)threads, work->scratch_size);
 }

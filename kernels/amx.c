@@ -171,4 +171,5 @@ void kern_overlay_amx(struct kern_table *table)
     table->gemm[KERN_BF16] = kern_gemm_bf16_amx;
     table->gemm[KERN_SPLIT_BF16] = kern_gemm_split_bf16_amx;
     kern_overlay_pack_amx(table);
+    kern_overlay_attention_amx(table);
 }

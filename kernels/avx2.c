@@ -224,8 +224,7 @@ void kern_overlay_avx2(struct kern_table *table)
     table->gemm[KERN_INT8] = NULL;
     table->prepare[KERN_INT7] = kern_quantise_blocks_avx2;
     table->add_norm = add_norm;
-    table->attention = kern_attention_avx2;
-    table->attention_scratch = kern_attention_scratch_avx2;
+    kern_set_attention(table, kern_attention_avx2, kern_attention_scratch_avx2);
     table->gelu = kern_gelu_avx2;
     kern_overlay_pack_avx2(table);
     kern_overlay_bf16_avx2(table);

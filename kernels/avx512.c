@@ -181,8 +181,7 @@ void kern_overlay_avx512(struct kern_table *table)
     table->gemm[KERN_F32] = kern_gemm_f32_avx512;
     table->prepare[KERN_INT8] = quantise;
     table->add_norm = add_norm;
-    table->attention = kern_attention_avx512;
-    table->attention_scratch = kern_attention_scratch_avx512;
+    kern_set_attention(table, kern_attention_avx512, kern_attention_scratch_avx512);
     table->gelu = kern_gelu_avx512;
     kern_overlay_pack_avx512(table);
     kern_overlay_bf16_avx512(table);

@@ -130,7 +130,11 @@ struct kern_gemm {
     enum kern_epilogue epilogue;
 };
 
-/* Self-attention of queries q0..q1 of one text and one head: out = softmax(scale * Q K^T) V. */
+/* Self-attention of queries q0..q1 of one text and one head: out = softmax(scale * Q K^T) V.
+ *
+ * Levels with tiles compute it for KERN_BF16 and KERN_INT8 on queries, keys, values and softmax weights rounded to bf16
+ * (relative error 3e-3 to 5e-3 of the answers), and for KERN_SPLIT_BF16 with each of them as hi + lo and products as that
+ * scheme's (1e-5); all else is computed in float. */
 struct kern_attention {
     const float *q, *k, *v; /* (tokens, dim), rows stride floats apart */
     long stride;
@@ -138,8 +142,8 @@ struct kern_attention {
     long out_stride;
     long tokens, dim;
     long q0, q1;
-    float scale;
-    void *scratch; /* kern_table.attention_scratch(tokens, dim) bytes, aligned to 64 */
+    float scale;   /* positive */
+    void *scratch; /* kern_table.attention_scratch[scheme](tokens, dim) bytes, aligned to 64 */
 };
 
 /* y[m0..m1] = LayerNorm(x + residual) * gamma + beta over `width` columns; eps is added to the variance (mean of squares
@@ -163,6 +167,7 @@ struct kern_table {
     /* INT7 where it is the faster of the two, at a cost in accuracy; else INT8. */
     enum kern_scheme fast_int8;
     int panel_group; /* panels that gemm likes at a time: split work at multiples of it */
+    int query_group; /* the same of a text's queries, for attention */
 
     /* NULL for a scheme that the level does not have. */
     void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
@@ -178,8 +183,8 @@ struct kern_table {
     void (*prepare[KERN_SCHEMES])(const struct kern_table *table, struct kern_rows *rows,
                                   long width, long m0, long m1);
     void (*add_norm)(const struct kern_table *table, const struct kern_norm *job);
-    void (*attention)(const struct kern_attention *job);
-    size_t (*attention_scratch)(long tokens, long dim);
+    void (*attention[KERN_SCHEMES])(const struct kern_attention *job);
+    size_t (*attention_scratch[KERN_SCHEMES])(long tokens, long dim);
     void (*gelu)(float *x, long n); /* in place */
 
     /* Packing. `rows` are 16 pointers to k weights each, one an output column, NULL for a column of padding. */

@@ -9,6 +9,17 @@ static inline long kern_round_up(long n, long to)
     return (n + to - 1) / to * to;
 }
 
+/* One attention for all schemes. */
+static inline void kern_set_attention(struct kern_table *table,
+                                      void (*attention)(const struct kern_attention *),
+                                      size_t (*scratch)(long tokens, long dim))
+{
+    for (int scheme = 0; scheme < KERN_SCHEMES; scheme++) {
+        table->attention[scheme] = attention;
+        table->attention_scratch[scheme] = scratch;
+    }
+}
+
 void kern_overlay_scalar(struct kern_table *table); /* scalar.c: every entry */
 /* openblas.c: the float product and its packing; the rest of the table stays as it was filled for
  * table->level. */
@@ -71,6 +82,7 @@ void kern_attention_avx2(const struct kern_attention *job); /* attention_avx2.c 
 size_t kern_attention_scratch_avx2(long tokens, long dim);
 void kern_attention_avx512(const struct kern_attention *job); /* attention_avx512.c */
 size_t kern_attention_scratch_avx512(long tokens, long dim);
+void kern_overlay_attention_amx(struct kern_table *table); /* attention_amx.c */
 
 /* bf16_avx2.c and bf16_avx512.c: rounding to bf16, packing it; with the products of gemm_bf16_*.c. */
 void kern_overlay_bf16_avx2(struct kern_table *table);

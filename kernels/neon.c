@@ -175,8 +175,7 @@ void kern_overlay_neon(struct kern_table *table)
     table->gemm[KERN_INT8] = kern_gemm_int8_neon;
     table->prepare[KERN_INT8] = quantise;
     table->add_norm = add_norm;
-    table->attention = kern_attention_neon;
-    table->attention_scratch = kern_attention_scratch_neon;
+    kern_set_attention(table, kern_attention_neon, kern_attention_scratch_neon);
     table->gelu = kern_gelu_neon;
     kern_overlay_pack_neon(table);
     kern_overlay_bf16_neon(table);

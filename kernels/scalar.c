@@ -300,6 +300,7 @@ void kern_overlay_scalar(struct kern_table *table)
         .level = KERN_SCALAR,
         .fast_int8 = KERN_INT8,
         .panel_group = 1,
+        .query_group = 128,
         .gemm = {[KERN_F32] = kern_gemm_f32_scalar,
                  [KERN_BF16] = kern_gemm_bf16_scalar,
                  [KERN_INT8] = kern_gemm_int8_scalar,
@@ -309,8 +310,6 @@ void kern_overlay_scalar(struct kern_table *table)
                     [KERN_INT7] = quantise,
                     [KERN_SPLIT_BF16] = round_rows},
         .add_norm = add_norm,
-        .attention = attention,
-        .attention_scratch = attention_scratch,
         .gelu = kern_gelu_scalar,
         .panel_bytes = {[KERN_F32] = panel_bytes_f32,
                         [KERN_BF16] = panel_bytes_bf16,
@@ -324,4 +323,5 @@ void kern_overlay_scalar(struct kern_table *table)
         .bf16_to_f32 = bf16_to_f32,
         .s8_to_f32 = s8_to_f32,
     };
+    kern_set_attention(table, attention, attention_scratch);
 }

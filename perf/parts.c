@@ -6,6 +6,7 @@
 #include "perf/perf.h"
 
 struct parts {
+    enum kern_scheme scheme; /* of attention */
     const struct perf_settings *settings;
     const struct perf_model *model;
     struct kern_table table;
@@ -71,7 +72,7 @@ static void run_attention(struct parts *parts)
                                            .q1 = parts->m,
                                            .scale = 1.0F / sqrtf((float)dim),
                                            .scratch = parts->scratch};
-        parts->table.attention(&job);
+        parts->table.attention[parts->scheme](&job);
     }
 }
 
@@ -177,7 +178,16 @@ static void time_parts(struct parts *parts)
     time_part(parts, "quantise", run_quantise, 5 * f, 0);
     time_part(parts, "add_norm", run_norm, 12 * d, 0);
     time_part(parts, "add_norm+q8", run_norm_q8, 13 * d, 0);
-    time_part(parts, "attention", run_attention, 16 * d, 4 * m * d);
+    static const char *const names[KERN_SCHEMES] = {[KERN_F32] = "attention",
+                                                    [KERN_BF16] = "attention bf16",
+                                                    [KERN_SPLIT_BF16] = "attention split"};
+    for (int scheme = 0; scheme < KERN_SCHEMES; scheme++) {
+        const struct kern_table *table = &parts->table;
+        parts->scheme = (enum kern_scheme)scheme;
+        if (names[scheme] &&
+            (scheme == KERN_F32 || table->attention[scheme] != table->attention[KERN_F32]))
+            time_part(parts, names[scheme], run_attention, 16 * d, 4 * m * d);
+    }
     time_part(parts, "gelu", run_gelu, 8 * f, 0);
 }
 
@@ -204,7 +214,12 @@ void perf_parts(const struct perf_settings *settings, const struct perf_model *m
     parts.y = make_rows(parts.table.fast_int8, allocated, width);
     parts.gamma = perf_memory((size_t)model->hidden * sizeof(float));
     parts.beta = perf_memory((size_t)model->hidden * sizeof(float));
-    parts.scratch = perf_memory(parts.table.attention_scratch(most, model->hidden / model->heads));
+    size_t scratch = 0;
+    for (int scheme = 0; scheme < KERN_SCHEMES; scheme++) {
+        size_t wanted = parts.table.attention_scratch[scheme](most, model->hidden / model->heads);
+        scratch = wanted > scratch ? wanted : scratch;
+    }
+    parts.scratch = perf_memory(scratch);
     parts.panel = perf_memory(parts.table.panel_bytes[KERN_F32](f));
     parts.quantised = perf_memory((size_t)(KERN_PANEL * f));
     parts.column_sum = perf_memory((size_t)(KERN_PANEL * kern_int7_blocks(f)) * sizeof(int32_t));
