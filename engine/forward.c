@@ -83,6 +83,7 @@ static void product(const struct run *r, enum engine_operator op, const struct k
         .w = w,
         .y = y->f32,
         .y_stride = y->stride,
+        .blocks = y,
         .m0 = 0,
         .m1 = r->rows,
         .p0 = p0,
@@ -109,11 +110,11 @@ static long panels(long columns)
     return (columns + KERN_PANEL - 1) / KERN_PANEL;
 }
 
-/* x as the products with w read it; nothing to do where they read floats. */
+/* x as the products with w read it; nothing to do where they read it as it is. */
 static void prepare(const struct run *r, struct kern_rows *x, const struct kern_weights *w)
 {
     const struct kern_table *kernels = &r->model->kernels;
-    if (!kernels->prepare[w->scheme])
+    if (!kernels->prepare[w->scheme] || kern_rows_ready(x, w->scheme))
         return;
     double start = clock_of(r);
     kernels->prepare[w->scheme](kernels, x, w->k, r->m0, r->m1);
@@ -136,8 +137,7 @@ static void add_norm(const struct run *r, const struct kern_rows *y, const struc
     struct kern_norm job = {
         .x = x->f32,
         .x_stride = x->stride,
-        .residual = y ? y->f32 : NULL,
-        .residual_stride = y ? y->stride : 0,
+        .residual = y,
         .gamma = norm->gamma,
         .beta = norm->beta,
         .eps = r->model->weights->config.norm_eps,
@@ -179,21 +179,32 @@ static void embed(const struct run *r)
     add_norm(r, NULL, &norm, x);
 }
 
-/* One head of one text: queries q0..q1 of q, rows from `out`. */
-static void attend(const struct run *r, const float *q, float *out, long text, long head, long q0,
-                   long q1)
+/* Floats of a matrix from a row and column on; NULL where it has none. */
+static float *floats_at(const struct kern_rows *rows, long row, long column)
+{
+    return rows->f32 ? rows->f32 + row * rows->stride + column : NULL;
+}
+
+/* One head of one text: its queries q0..q1, the first of them all being row `first` of q, and of context. */
+static void attend(const struct run *r, const struct kern_rows *q, long first, long text, long head,
+                   long q0, long q1)
 {
     const struct engine_workspace *work = &r->s->work;
+    const struct kern_rows *qkv = &work->qkv, *context = &work->context;
     const long *start = r->s->chunk.start;
-    long hidden = r->model->info.hidden, dim = hidden / r->model->info.heads;
-    const float *rows = work->qkv.f32 + start[text] * work->qkv.stride + head * dim;
+    enum kern_scheme scheme = r->model->scheme;
+    long hidden = r->model->info.hidden, dim = hidden / r->model->info.heads, column = head * dim;
     struct kern_attention job = {
-        .q = q + head * dim,
-        .k = rows + hidden,
-        .v = rows + 2 * hidden,
-        .stride = work->qkv.stride,
-        .out = out + head * dim,
-        .out_stride = work->context.stride,
+        .q = floats_at(q, first, column),
+        .k = floats_at(qkv, start[text], hidden + column),
+        .v = floats_at(qkv, start[text], 2 * hidden + column),
+        .stride = qkv->stride,
+        .out = floats_at(context, first, column),
+        .out_stride = context->stride,
+        .q_part = {q, first, column},
+        .k_part = {qkv, start[text], hidden + column},
+        .v_part = {qkv, start[text], 2 * hidden + column},
+        .out_part = {context, first, column},
         .tokens = start[text + 1] - start[text],
         .dim = dim,
         .q0 = q0,
@@ -202,7 +213,7 @@ static void attend(const struct run *r, const float *q, float *out, long text, l
         .scratch = work->scratch + (size_t)r->thread * work->scratch_size,
     };
     double begin = clock_of(r), pairs = (double)((q1 - q0) * job.tokens);
-    r->model->kernels.attention[r->model->scheme](&job);
+    r->model->kernels.attention[scheme](&job);
     trace(r, ENGINE_OP_ATTENTION, begin, 4 * pairs * (double)dim,
           4 * (double)(dim * 2 * (job.tokens + q1 - q0)));
 }
@@ -223,9 +234,7 @@ static void attention(const struct run *r)
         long index = task - chunk->first_task[text];
         long q0 = index / heads * group;
         long q1 = q0 + group < tokens ? q0 + group : tokens;
-        attend(r, work->qkv.f32 + chunk->start[text] * work->qkv.stride,
-               work->context.f32 + chunk->start[text] * work->context.stride, text, index % heads,
-               q0, q1);
+        attend(r, &work->qkv, chunk->start[text], text, index % heads, q0, q1);
     }
     meet(r);
 }
@@ -233,12 +242,9 @@ static void attention(const struct run *r)
 /* context (B, D): the first token of each text alone, whose queries are rows of q. */
 static void attention_of_first(const struct run *r, const struct kern_rows *q)
 {
-    const struct kern_rows *context = &r->s->work.context;
     long heads = r->model->info.heads, tasks = r->s->chunk.texts * heads;
     for (long task; (task = engine_team_ticket(r->s->team)) < tasks;) {
-        long text = task / heads;
-        attend(r, q->f32 + text * q->stride, context->f32 + text * context->stride, text,
-               task % heads, 0, 1);
+        attend(r, q, task / heads, task / heads, task % heads, 0, 1);
     }
     meet(r);
 }
@@ -313,9 +319,9 @@ static void classify(const struct run *r)
     struct engine_workspace *work = &r->s->work;
     struct kern_rows *pooled = &work->x;
     if (r->model->head_dense.n) {
-        linear(r, ENGINE_OP_HEAD, &work->x, &r->model->head_dense, KERN_IDENTITY, &work->y);
-        activate(r, &work->y);
-        pooled = &work->y;
+        linear(r, ENGINE_OP_HEAD, &work->x, &r->model->head_dense, KERN_IDENTITY, &work->pooled);
+        activate(r, &work->pooled);
+        pooled = &work->pooled;
     }
     linear(r, ENGINE_OP_HEAD, pooled, &r->model->head, KERN_IDENTITY, &work->logits);
 }
@@ -348,6 +354,7 @@ void engine_forward(distil_session *session, enum engine_output output)
         long groups = (chunk->start[b + 1] - chunk->start[b] + group - 1) / group;
         chunk->first_task[b + 1] = chunk->first_task[b] + session->model->info.heads * groups;
     }
+    engine_workspace_fit(&session->work, chunk->tokens);
     struct run run = {
         .s = session,
         .model = session->model,

@@ -34,11 +34,47 @@ static struct kern_rows take_rows(struct arena *arena, long rows, long columns)
     };
 }
 
+/* Rows of a block of columns: an odd number, so that the blocks of one row do not all fall into the same cache sets. */
+static long block_rows(long rows)
+{
+    return rows | 1;
+}
+
+/* How matrices between the parts of a layer are held: as the level wants, where they consist of whole blocks. */
+static enum kern_form form_between(const distil_model *model)
+{
+    int whole = model->info.hidden % KERN_BF16_ALIGN == 0 && model->info.ffn % KERN_BF16_ALIGN == 0;
+    return whole ? model->kernels.form[model->scheme] : KERN_FLOATS;
+}
+
+static struct kern_rows take_between(struct arena *arena, enum kern_form form, long rows,
+                                     long columns)
+{
+    long blocks = (columns + KERN_BF16_ALIGN - 1) / KERN_BF16_ALIGN;
+    if (form == KERN_FLOATS)
+        return take_rows(arena, rows, columns);
+    return (struct kern_rows){
+        .bf16 =
+            take(arena, (size_t)(blocks * block_rows(rows)), KERN_BF16_ALIGN * sizeof(uint16_t)),
+        .bf16_stride = KERN_BF16_ALIGN,
+        .bf16_block = KERN_BF16_ALIGN * block_rows(rows),
+    };
+}
+
+void engine_workspace_fit(struct engine_workspace *work, long rows)
+{
+    enum { BETWEEN = 4 };
+    struct kern_rows *const between[BETWEEN] = {&work->qkv, &work->context, &work->y, &work->inner};
+    for (int i = 0; i < BETWEEN; i++)
+        if (!between[i]->f32)
+            between[i]->bf16_block = KERN_BF16_ALIGN * block_rows(rows);
+}
+
 /* What the products of a scheme read of (rows, columns), besides the floats. */
 static struct kern_rows take_prepared(struct arena *arena, enum kern_scheme scheme, long rows,
                                       long columns)
 {
-    struct kern_rows prepared = {0};
+    struct kern_rows prepared = {.bf16_block = KERN_BF16_ALIGN};
     if (kern_is_quantised(scheme)) {
         long bytes = spread((columns + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN);
         prepared.q8 = take(arena, (size_t)rows, (size_t)bytes);
@@ -63,11 +99,15 @@ static struct kern_rows take_prepared(struct arena *arena, enum kern_scheme sche
  * threads that keep to their own rows then never touch another's. */
 static void share_prepared(struct kern_rows *rows, const struct kern_rows *prepared)
 {
-    float *f32 = rows->f32;
-    long stride = rows->stride;
+    const struct kern_rows own = *rows;
     *rows = *prepared;
-    rows->f32 = f32;
-    rows->stride = stride;
+    rows->f32 = own.f32;
+    rows->stride = own.stride;
+    if (own.bf16) {
+        rows->bf16 = own.bf16;
+        rows->bf16_stride = own.bf16_stride;
+        rows->bf16_block = own.bf16_block;
+    }
 }
 
 static void take_workspace(struct arena *arena, const distil_model *model, long tokens, int threads,
@@ -75,16 +115,17 @@ static void take_workspace(struct arena *arena, const distil_model *model, long 
 {
     const distil_info *info = &model->info;
     long widest = info->ffn > info->hidden ? info->ffn : info->hidden;
+    enum kern_form form = form_between(model);
     work->x = take_rows(arena, tokens, info->hidden);
-    work->qkv = take_rows(arena, tokens, 3L * info->hidden);
-    work->context = take_rows(arena, tokens, info->hidden);
-    work->y = take_rows(arena, tokens, info->hidden);
-    work->inner = take_rows(arena, tokens, info->ffn);
+    work->qkv = take_between(arena, form, tokens, 3L * info->hidden);
+    work->context = take_between(arena, form, tokens, info->hidden);
+    work->y = take_between(arena, form, tokens, info->hidden);
+    work->inner = take_between(arena, form, tokens, info->ffn);
+    work->pooled = take_rows(arena, tokens, info->hidden);
     work->logits = take_rows(arena, tokens, info->label_count ? info->label_count : 1);
     const struct kern_rows prepared = take_prepared(arena, model->scheme, tokens, widest);
     share_prepared(&work->x, &prepared);
     share_prepared(&work->context, &prepared);
-    share_prepared(&work->y, &prepared);
     share_prepared(&work->inner, &prepared);
     work->scratch_size =
         model->kernels.attention_scratch[model->scheme](info->window, info->hidden / info->heads);

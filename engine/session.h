@@ -13,13 +13,15 @@ enum {
 
 /* What the forward pass works in. T is the most tokens of a chunk; widths are padded. Every matrix
  * that a product of the encoder reads shares one form for its scheme (quantised or rounded), since
- * none is read after the next is written. */
+ * none is read after the next is written. What lies between the parts of a layer (qkv, context, y, inner) is in
+ * kern_table.form of the scheme. */
 struct engine_workspace {
     struct kern_rows x;       /* (T, hidden): the residual stream */
     struct kern_rows qkv;     /* (T, 3 hidden) */
     struct kern_rows context; /* (T, hidden): what attention gathers */
     struct kern_rows y;       /* (T, hidden): a product before it joins the residual stream */
     struct kern_rows inner;   /* (T, ffn) */
+    struct kern_rows pooled;  /* (T, hidden): what the head makes of first tokens */
     struct kern_rows logits;  /* (T, labels) */
     char *scratch;            /* one piece a thread, for attention and conversion */
     size_t scratch_size;      /* of a piece */
@@ -48,5 +50,8 @@ struct distil_session {
     distil_tokens *batch_tokens[ENGINE_PREDICT_BATCH];
     float *batch_logits; /* (ENGINE_PREDICT_BATCH, labels) */
 };
+
+/* Lays blocks of columns out for so many rows, at most T: whatever these matrices held is lost. */
+void engine_workspace_fit(struct engine_workspace *work, long rows);
 
 #endif

@@ -39,7 +39,7 @@ static void multiply_block(struct walk *walk, amx_block_fn *multiply, long tile,
     struct amx_block *block = &walk->block;
     const long first = tile_row(walk, tile);
     const long second = tile_row(walk, tile + row_tiles - 1);
-    const long at = first * plan->x_pitch + k0 * KERN_TILE_PITCH;
+    const long at = first * plan->x_pitch + k0 * plan->x_step;
     const int last = k0 + depth == plan->steps;
     block->x = plan->x + at;
     block->x_low = plan->x_low ? plan->x_low + at : NULL;
@@ -108,6 +108,7 @@ void kern_amx_walk(const struct kern_gemm *job, const struct amx_plan *plan)
     walk.tiles = ceil_div(rows, KERN_TILE_ROWS);
     walk.tile_rows = ceil_div(rows, walk.tiles);
     walk.block.x_pitch = plan->x_pitch;
+    walk.block.x_step = plan->x_step;
     walk.block.w_low = plan->steps * KERN_TILE_BYTES;
     walk.block.w_pitch = planes * walk.block.w_low;
     walk.block.finish = plan->finish;
@@ -167,6 +168,8 @@ void kern_overlay_amx(struct kern_table *table)
     table->level = KERN_AMX;
     table->name = kern_level_name(KERN_AMX);
     table->panel_group = AMX_PAIR;
+    table->form[KERN_INT8] = KERN_BLOCKS;
+    table->form[KERN_BF16] = KERN_BLOCKS;
     table->gemm[KERN_INT8] = kern_gemm_int8_amx;
     table->gemm[KERN_BF16] = kern_gemm_bf16_amx;
     table->gemm[KERN_SPLIT_BF16] = kern_gemm_split_bf16_amx;

@@ -14,24 +14,34 @@ enum {
 };
 
 /* y = epilogue(sum + bias) */
-static void finish(const struct amx_sums *sums, int from, int to)
+static inline __attribute__((always_inline)) void finish_panels(const struct amx_sums *sums,
+                                                                int from, int to, const int panels)
 {
     const struct kern_gemm *job = sums->job;
-    for (int v = 0; v < sums->panels; v++) {
-        const long column = (sums->panel + v) * KERN_PANEL;
-        const __m512 bias = _mm512_loadu_ps(job->w->bias + column);
-        for (int i = from; i < to; i++) {
-            const int tile = i >= sums->tile_rows;
-            const int tile_row = i - tile * sums->tile_rows;
-            const long row = sums->row[tile] + tile_row;
-            const __m512 sum = _mm512_castsi512_ps(
-                _mm512_load_si512(sums->tiles + (AMX_PAIR * tile + v) * KERN_TILE_BYTES +
-                                  tile_row * KERN_TILE_PITCH));
-            const __m512 value = _mm512_add_ps(sum, bias);
-            _mm512_storeu_ps(job->y + row * job->y_stride + column,
-                             job->epilogue == KERN_GELU ? kern_gelu16(value) : value);
+    __m512 bias[AMX_PAIR], value[AMX_PAIR] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (int v = 0; v < panels; v++)
+        bias[v] = _mm512_loadu_ps(job->w->bias + (sums->panel + v) * KERN_PANEL);
+    for (int i = from; i < to; i++) {
+        const int tile = i >= sums->tile_rows;
+        const int tile_row = i - tile * sums->tile_rows;
+        const char *at =
+            sums->tiles + AMX_PAIR * tile * KERN_TILE_BYTES + tile_row * KERN_TILE_PITCH;
+        for (int v = 0; v < panels; v++) {
+            const __m512i sum = _mm512_load_si512(at + v * KERN_TILE_BYTES);
+            value[v] = _mm512_add_ps(_mm512_castsi512_ps(sum), bias[v]);
+            if (job->epilogue == KERN_GELU)
+                value[v] = kern_gelu16(value[v]);
         }
+        amx_put(job, sums->row[tile] + tile_row, sums->panel, panels, value);
     }
+}
+
+static void finish(const struct amx_sums *sums, int from, int to)
+{
+    if (sums->panels == AMX_PAIR)
+        finish_panels(sums, from, to, AMX_PAIR);
+    else
+        finish_panels(sums, from, to, 1);
 }
 
 static struct amx_plan plan_for(const struct kern_gemm *job)
@@ -40,6 +50,7 @@ static struct amx_plan plan_for(const struct kern_gemm *job)
         .finish = finish,
         .x = (const char *)job->x->bf16,
         .x_pitch = job->x->bf16_stride * (long)sizeof(uint16_t),
+        .x_step = job->x->bf16_block * (long)sizeof(uint16_t),
         .steps = kern_round_up(job->w->k, KERN_BF16_ALIGN) / TILE_DEPTH,
     };
 }

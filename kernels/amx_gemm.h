@@ -1,7 +1,7 @@
 /* amx_gemm.h: the products with AMX: one block of tiles, and the order in which blocks visit rows, panels and depth.
  *
  * A block is two tiles of rows by two panels: four sums, two tiles of activations, two of weights, so that four loads
- * feed four multiplications. The activations are read where they lie, row-major, 64 bytes of each row to a tile. Rows
+ * feed four multiplications. The activations are read where they lie, row-major or in blocks, 64 bytes of each row to a tile. Rows
  * are cut into tiles of nearly equal height; the last tile moves up where it would reach past the last row, and the
  * rows that it shares with the tile before it are computed twice, to the same bits.
  *
@@ -17,7 +17,8 @@
 #include <immintrin.h>
 
 #include "kernels/amx_tiles.h"
-#include "kernels/kernels.h"
+#include "kernels/bf16_amx.h"
+#include "kernels/levels.h"
 
 enum {
     AMX_LINE = 64,                         /* bytes of a cache line */
@@ -52,6 +53,7 @@ typedef void amx_finish_fn(const struct amx_sums *sums, int from, int to);
 struct amx_block {
     const char *x, *x_low; /* activations from the first row and k; x_low: their lo values */
     long x_pitch;          /* bytes from one row to the next */
+    long x_step;           /* bytes from one step of k to the next */
     long x_second;         /* bytes from the first tile of rows to the second */
     const char *w;         /* weights of the first panel from the first k */
     long w_pitch;          /* bytes from one panel to the next */
@@ -149,7 +151,7 @@ amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int 
     else
         AMX_EACH_SUM(AMX_ZERO_SUM);
     for (long step = 0; step < block->steps; step++) {
-        const char *x = block->x + step * KERN_TILE_PITCH;
+        const char *x = block->x + step * block->x_step;
         const char *w = block->w + step * KERN_TILE_BYTES;
         if (kind == AMX_SPLIT) {
             AMX_LOAD_PANELS(w + block->w_low);
@@ -161,7 +163,7 @@ amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int 
             AMX_LOAD_ROWS(x);
         AMX_EACH_SUM(AMX_DOT);
         if (kind == AMX_SPLIT) {
-            AMX_LOAD_ROWS(block->x_low + step * KERN_TILE_PITCH);
+            AMX_LOAD_ROWS(block->x_low + step * block->x_step);
             AMX_EACH_SUM(AMX_DOT);
         }
         finished = amx_beside(block, step, late, finished, share);
@@ -187,12 +189,38 @@ amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int 
     static const amx_block_table name = {{{name##_110, name##_111}, {name##_120, name##_121}},     \
                                          {{name##_210, name##_211}, {name##_220, name##_221}}};
 
+/* Stores finished values of a row, 16 for each panel from `panel` on, as floats or rounded into blocks. */
+static inline __attribute__((always_inline)) void
+amx_put(const struct kern_gemm *job, long row, long panel, const int panels, const __m512 value[2])
+{
+    const long column = panel * KERN_PANEL;
+    if (job->y) {
+        float *y = job->y + row * job->y_stride + column;
+        _mm512_storeu_ps(y, value[0]);
+        if (panels == AMX_PAIR)
+            _mm512_storeu_ps(y + KERN_PANEL, value[1]);
+        return;
+    }
+    uint16_t *to = kern_bf16_at(job->blocks, row, column);
+    const __m512i pair = kern_round32((struct kern_values32){value[0], value[1]});
+    if (panels == AMX_PAIR && column % KERN_BF16_ALIGN == 0) {
+        _mm512_storeu_si512(to, pair);
+        return;
+    }
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(pair));
+    if (panels == AMX_PAIR) {
+        to = kern_bf16_at(job->blocks, row, column + KERN_PANEL);
+        _mm256_storeu_si256((__m256i *)(void *)to, _mm512_extracti64x4_epi64(pair, 1));
+    }
+}
+
 /* What amx_walk needs to know of a product. */
 struct amx_plan {
     const amx_block_table *blocks;
     amx_finish_fn *finish;
     const char *x, *x_low; /* activations of row 0; x_low: NULL but for AMX_SPLIT */
     long x_pitch;          /* bytes from one row to the next */
+    long x_step;           /* bytes from one step of k to the next */
     long steps;            /* of all k: tiles of 64 bytes */
     long depth;            /* steps of a block of k */
 };

@@ -9,30 +9,46 @@ enum {
 };
 
 /* y = epilogue((sum - zero * column_sum) * x scale * w scale + bias) */
-static void finish(const struct amx_sums *sums, int from, int to)
+static inline __attribute__((always_inline)) void finish_panels(const struct amx_sums *sums,
+                                                                int from, int to, const int panels)
 {
     const struct kern_gemm *job = sums->job;
     const struct kern_weights *weights = job->w;
-    for (int v = 0; v < sums->panels; v++) {
+    __m512i column_sum[AMX_PAIR];
+    __m512 scale[AMX_PAIR], bias[AMX_PAIR];
+    __m512 value[AMX_PAIR] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (int v = 0; v < panels; v++) {
         const long column = (sums->panel + v) * KERN_PANEL;
-        const __m512i column_sum = _mm512_loadu_si512(weights->column_sum + column);
-        const __m512 scale = _mm512_loadu_ps(weights->scale + column);
-        const __m512 bias = _mm512_loadu_ps(weights->bias + column);
-        for (int i = from; i < to; i++) {
-            const int tile = i >= sums->tile_rows;
-            const int tile_row = i - tile * sums->tile_rows;
-            const long row = sums->row[tile] + tile_row;
-            const __m512i zero = _mm512_set1_epi32(job->x->zero[row]);
-            __m512i sum = _mm512_load_si512(sums->tiles + (AMX_PAIR * tile + v) * KERN_TILE_BYTES +
-                                            tile_row * KERN_TILE_PITCH);
-            sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, column_sum));
-            const __m512 scaled =
-                _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(job->x->scale[row]));
-            const __m512 value = _mm512_fmadd_ps(scaled, scale, bias);
-            _mm512_storeu_ps(job->y + row * job->y_stride + column,
-                             job->epilogue == KERN_GELU ? kern_gelu16(value) : value);
-        }
+        column_sum[v] = _mm512_loadu_si512(weights->column_sum + column);
+        scale[v] = _mm512_loadu_ps(weights->scale + column);
+        bias[v] = _mm512_loadu_ps(weights->bias + column);
     }
+    for (int i = from; i < to; i++) {
+        const int tile = i >= sums->tile_rows;
+        const int tile_row = i - tile * sums->tile_rows;
+        const long row = sums->row[tile] + tile_row;
+        const char *at =
+            sums->tiles + AMX_PAIR * tile * KERN_TILE_BYTES + tile_row * KERN_TILE_PITCH;
+        const __m512i zero = _mm512_set1_epi32(job->x->zero[row]);
+        const __m512 x_scale = _mm512_set1_ps(job->x->scale[row]);
+        for (int v = 0; v < panels; v++) {
+            __m512i sum = _mm512_load_si512(at + v * KERN_TILE_BYTES);
+            sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, column_sum[v]));
+            const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), x_scale);
+            value[v] = _mm512_fmadd_ps(scaled, scale[v], bias[v]);
+            if (job->epilogue == KERN_GELU)
+                value[v] = kern_gelu16(value[v]);
+        }
+        amx_put(job, row, sums->panel, panels, value);
+    }
+}
+
+static void finish(const struct amx_sums *sums, int from, int to)
+{
+    if (sums->panels == AMX_PAIR)
+        finish_panels(sums, from, to, AMX_PAIR);
+    else
+        finish_panels(sums, from, to, 1);
 }
 
 AMX_BLOCKS(int8_blocks, AMX_INT8)
@@ -49,6 +65,7 @@ void kern_gemm_int8_amx(const struct kern_gemm *job)
         .finish = finish,
         .x = (const char *)job->x->q8,
         .x_pitch = job->x->q8_stride,
+        .x_step = KERN_TILE_PITCH,
         .steps = kern_round_up(job->w->k, KERN_Q8_ALIGN) / TILE_DEPTH,
         .depth = BLOCK_STEPS,
     };

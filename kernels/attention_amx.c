@@ -63,17 +63,48 @@ static long lay_out(struct workspace *ws, long tokens, long dim, int planes, cha
     return used;
 }
 
+/* Where 32 neighbouring columns stand: in one block, or at the end of one and the start of the next. Lanes are counted from
+ * at[], which for the second is before its block. */
+struct span {
+    uint16_t *at[2];
+    __mmask32 mask[2];
+};
+
+static inline struct span span_of(const struct kern_part *part, long row, long d, long left)
+{
+    const long column = part->column + d, offset = column % KERN_BF16_ALIGN;
+    const __mmask32 wanted = left >= STEP ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
+    const __mmask32 here = ~(__mmask32)0 >> offset;
+    struct span span = {.mask = {wanted & here, wanted & ~here}};
+    span.at[0] = kern_bf16_at(part->rows, part->row + row, column);
+    span.at[1] =
+        span.mask[1] ? span.at[0] - offset + part->rows->bf16_block - (STEP - offset) : span.at[0];
+    return span;
+}
+
 /* 32 neighbouring values of a row: rounded, and what that left. */
 struct halves {
     __m512i high, low;
 };
 
-ALWAYS_INLINE struct halves load_row(const float *row, long count, const int planes)
+/* Values d.. of a row, 32 or as many as there are, and zeros: from floats, or else from the columns of a part, which may
+ * begin anywhere in a block. */
+ALWAYS_INLINE struct halves load_row(const float *floats, long stride, const struct kern_part *part,
+                                     long row, long d, long dim, const int planes)
 {
-    const struct kern_values32 values = kern_load32(row, count);
-    struct halves x = {.high = kern_round32(values), .low = _mm512_setzero_si512()};
-    if (planes == 2)
-        x.low = kern_round_rest32(values, x.high);
+    struct halves x = {.low = _mm512_setzero_si512()};
+    const long left = dim - d;
+    if (floats) {
+        const struct kern_values32 values = kern_load32(floats + row * stride + d, left);
+        x.high = kern_round32(values);
+        if (planes == 2)
+            x.low = kern_round_rest32(values, x.high);
+        return x;
+    }
+    const struct span span = span_of(part, row, d, left);
+    x.high = _mm512_maskz_loadu_epi16(span.mask[0], span.at[0]);
+    if (span.mask[1])
+        x.high = _mm512_or_si512(x.high, _mm512_maskz_loadu_epi16(span.mask[1], span.at[1]));
     return x;
 }
 
@@ -99,7 +130,7 @@ ALWAYS_INLINE void pack_keys(const struct kern_attention *job, const struct work
             for (int i = 0; i < LANES; i++) {
                 struct halves key = no_values;
                 if (t + i < job->tokens)
-                    key = load_row(job->k + (t + i) * job->stride + d, job->dim - d, planes);
+                    key = load_row(job->k, job->stride, &job->k_part, t + i, d, job->dim, planes);
                 row[0][i] = key.high;
                 row[1][i] = key.low;
             }
@@ -134,7 +165,8 @@ ALWAYS_INLINE void pack_values(const struct kern_attention *job, const struct wo
             struct halves pair[2] = {no_values, no_values};
             for (int i = 0; i < 2; i++)
                 if (t + i < job->tokens)
-                    pair[i] = load_row(job->v + (t + i) * job->stride + d, job->dim - d, planes);
+                    pair[i] =
+                        load_row(job->v, job->stride, &job->v_part, t + i, d, job->dim, planes);
             store_pair(out, panel, pair[0].high, pair[1].high);
             if (planes == 2)
                 store_pair(out + low, panel, pair[0].low, pair[1].low);
@@ -151,7 +183,7 @@ ALWAYS_INLINE void pack_queries(const struct kern_attention *job, const struct w
         for (long d = 0; d < job->dim; d += STEP) {
             char *out = tiles + d / STEP * KERN_TILE_BYTES + i * KERN_TILE_PITCH;
             const struct halves x =
-                load_row(job->q + (first + i) * job->stride + d, job->dim - d, planes);
+                load_row(job->q, job->stride, &job->q_part, first + i, d, job->dim, planes);
             _mm512_store_si512(out, x.high);
             if (planes == 2)
                 _mm512_store_si512(out + low, x.low);
@@ -160,7 +192,9 @@ ALWAYS_INLINE void pack_queries(const struct kern_attention *job, const struct w
 
 /* What a block of two tiles of rows by two panels is summed from. */
 struct operands {
-    const char *x; /* tiles of rows, one after another in k */
+    const char *x; /* tiles of rows */
+    long x_pitch;  /* bytes from one row to the next */
+    long x_step;   /* bytes from one step of k to the next */
     long x_low;    /* bytes to their lo values */
     long x_second; /* bytes to the second tile of rows */
     const char *w; /* the same of the first panel */
@@ -171,9 +205,9 @@ struct operands {
 
 #define LOAD_ROWS(at)                                                                              \
     do {                                                                                           \
-        kern_tile_load(4, at, KERN_TILE_PITCH);                                                    \
+        kern_tile_load(4, at, from->x_pitch);                                                      \
         if (row_tiles == 2)                                                                        \
-            kern_tile_load(5, (at) + from->x_second, KERN_TILE_PITCH);                             \
+            kern_tile_load(5, (at) + from->x_second, from->x_pitch);                               \
     } while (0)
 #define LOAD_PANELS(at)                                                                            \
     do {                                                                                           \
@@ -201,7 +235,7 @@ ALWAYS_INLINE void multiply(const struct operands *from, char *to, long pitch, l
     kern_tile_zero(2);
     kern_tile_zero(3);
     for (long step = 0; step < from->steps; step++) {
-        const char *x = from->x + step * KERN_TILE_BYTES;
+        const char *x = from->x + step * from->x_step;
         const char *w = from->w + step * KERN_TILE_BYTES;
         LOAD_ROWS(x);
         if (planes == 2) {
@@ -270,14 +304,51 @@ ALWAYS_INLINE float softmax_row(const float *scores, long tokens, float scale, c
 static inline void store_row(const struct kern_attention *job, long query, long d, const float *sum,
                              __m512 inverse)
 {
-    float *out = job->out + query * job->out_stride + d;
-    const __m512 first = _mm512_mul_ps(_mm512_load_ps(sum), inverse);
-    const __m512 second =
-        _mm512_mul_ps(_mm512_load_ps(sum + KERN_TILE_BYTES / sizeof(float)), inverse);
+    const struct kern_values32 x = {
+        _mm512_mul_ps(_mm512_load_ps(sum), inverse),
+        _mm512_mul_ps(_mm512_load_ps(sum + KERN_TILE_BYTES / sizeof(float)), inverse)};
     const long left = job->dim - d;
-    _mm512_mask_storeu_ps(out, kern_mask16(left < LANES ? left : LANES), first);
-    if (left > LANES)
-        _mm512_mask_storeu_ps(out + LANES, kern_mask16(left < STEP ? left - LANES : LANES), second);
+    if (job->out) {
+        float *out = job->out + query * job->out_stride + d;
+        _mm512_mask_storeu_ps(out, kern_mask16(left < LANES ? left : LANES), x.first);
+        if (left > LANES)
+            _mm512_mask_storeu_ps(out + LANES, kern_mask16(left < STEP ? left - LANES : LANES),
+                                  x.second);
+        return;
+    }
+    const struct span span = span_of(&job->out_part, query, d, left);
+    _mm512_mask_storeu_epi16(span.at[0], span.mask[0], kern_round32(x));
+    if (span.mask[1])
+        _mm512_mask_storeu_epi16(span.at[1], span.mask[1], kern_round32(x));
+}
+
+/* Tiles of queries against all keys: where the queries lie in whole blocks they are tiles as they are. */
+ALWAYS_INLINE struct operands query_operands(const struct kern_attention *job,
+                                             const struct workspace *ws,
+                                             const long first[BLOCK_TILES], int rows,
+                                             const int row_tiles, const int planes)
+{
+    const struct kern_part *part = &job->q_part;
+    const long dim_bytes = ws->dim_steps * KERN_TILE_BYTES;
+    struct operands from = {.x = ws->queries,
+                            .x_pitch = KERN_TILE_PITCH,
+                            .x_step = KERN_TILE_BYTES,
+                            .x_low = dim_bytes,
+                            .x_second = planes * dim_bytes,
+                            .w_low = dim_bytes,
+                            .w_second = planes * dim_bytes,
+                            .steps = ws->dim_steps};
+    if (!job->q && part->column % STEP == 0 && job->dim % STEP == 0) {
+        const long pitch = part->rows->bf16_stride * (long)sizeof(uint16_t);
+        from.x = (const char *)kern_bf16_at(part->rows, part->row + first[0], part->column);
+        from.x_pitch = pitch;
+        from.x_step = part->rows->bf16_block * (long)sizeof(uint16_t);
+        from.x_second = (first[row_tiles - 1] - first[0]) * pitch;
+        return from;
+    }
+    for (int i = 0; i < row_tiles; i++)
+        pack_queries(job, ws, ws->queries + i * planes * dim_bytes, first[i], rows, planes);
+    return from;
 }
 
 /* The queries of one or two tiles, each of `rows` rows from first[] on. */
@@ -290,16 +361,10 @@ ALWAYS_INLINE void attend_block(const struct kern_attention *job, const struct w
     const long score_bytes = ws->pitch * (long)sizeof(float);
     float inverse[BLOCK_TILES][KERN_TILE_ROWS];
 
-    for (int i = 0; i < row_tiles; i++)
-        pack_queries(job, ws, ws->queries + i * planes * dim_bytes, first[i], rows, planes);
+    const struct operands queries = query_operands(job, ws, first, rows, row_tiles, planes);
     for (long t = 0; t < ws->tokens; t += STEP) {
-        const struct operands from = {.x = ws->queries,
-                                      .x_low = dim_bytes,
-                                      .x_second = planes * dim_bytes,
-                                      .w = ws->keys + t / LANES * planes * dim_bytes,
-                                      .w_low = dim_bytes,
-                                      .w_second = planes * dim_bytes,
-                                      .steps = ws->dim_steps};
+        struct operands from = queries;
+        from.w = ws->keys + t / LANES * planes * dim_bytes;
         multiply(&from, (char *)(ws->scores + t), score_bytes, KERN_TILE_ROWS * score_bytes,
                  KERN_TILE_PITCH, row_tiles, planes);
     }
@@ -311,6 +376,8 @@ ALWAYS_INLINE void attend_block(const struct kern_attention *job, const struct w
                 planes);
     for (long d = 0; d < job->dim; d += STEP) {
         const struct operands from = {.x = ws->weights,
+                                      .x_pitch = KERN_TILE_PITCH,
+                                      .x_step = KERN_TILE_BYTES,
                                       .x_low = token_bytes,
                                       .x_second = planes * token_bytes,
                                       .w = ws->values + d / LANES * planes * token_bytes,

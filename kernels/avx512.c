@@ -33,30 +33,55 @@ static inline __m512i quantised_block(const __m512 x[4], const struct kern_q8_ra
     return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
 }
 
+/* The first of 16 floats, as many as are left, and zeros. */
+static inline __m512 load16(const float *x, long left)
+{
+    if (left >= LANES)
+        return _mm512_loadu_ps(x);
+    return _mm512_maskz_loadu_ps(left <= 0 ? 0 : kern_mask16(left), x);
+}
+
+static inline void store16(float *y, __m512 x, long left)
+{
+    if (left >= LANES)
+        _mm512_storeu_ps(y, x);
+    else
+        _mm512_mask_storeu_ps(y, left <= 0 ? 0 : kern_mask16(left), x);
+}
+
+/* 32 values of row m from column i, a multiple of 32, on: floats where there are any, and bf16 otherwise. */
+static inline void load32(const struct kern_rows *rows, long m, long i, long width, __m512 v[2])
+{
+    const long left = width - i;
+    if (rows->f32) {
+        const float *x = rows->f32 + m * rows->stride + i;
+        v[0] = load16(x, left);
+        v[1] = load16(x + LANES, left - LANES);
+        return;
+    }
+    const uint16_t *x = kern_bf16_at(rows, m, i);
+    const __m512i bf16 =
+        left >= 2 * LANES ? _mm512_loadu_si512(x)
+                          : _mm512_maskz_loadu_epi16(left <= 0 ? 0 : ((__mmask32)1 << left) - 1, x);
+    v[0] = kern_widen16(_mm512_castsi512_si256(bf16));
+    v[1] = kern_widen16(_mm512_extracti64x4_epi64(bf16, 1));
+}
+
 static void quantise_row(struct kern_rows *rows, long m, long width, struct extremes e)
 {
-    const float *x = rows->f32 + m * rows->stride;
     uint8_t *q = rows->q8 + m * rows->q8_stride;
     const struct kern_q8_range range =
         kern_q8_range(_mm512_reduce_min_ps(e.lo), _mm512_reduce_max_ps(e.hi), KERN_INT8_MAX);
     rows->scale[m] = range.scale;
     rows->zero[m] = range.zero;
-    long i = 0;
-    for (; i + BLOCK <= width; i += BLOCK) {
+    for (long i = 0; i < width; i += BLOCK) {
         __m512 v[4];
-        for (int j = 0; j < 4; j++)
-            v[j] = _mm512_loadu_ps(x + i + j * LANES);
-        _mm512_storeu_si512(q + i, quantised_block(v, &range));
-    }
-    if (i < width) {
-        __m512 v[4];
-        for (int j = 0; j < 4; j++) {
-            const long left = width - i - j * LANES;
-            const __mmask16 mask = left <= 0 ? 0 : kern_mask16(left < LANES ? left : LANES);
-            v[j] = _mm512_maskz_loadu_ps(mask, x + i + j * LANES);
-        }
-        const __mmask64 kept = ((__mmask64)1 << (width - i)) - 1;
-        _mm512_storeu_si512(q + i, _mm512_maskz_mov_epi8(kept, quantised_block(v, &range)));
+        load32(rows, m, i, width, v);
+        load32(rows, m, i + BLOCK / 2, width, v + 2);
+        __m512i block = quantised_block(v, &range);
+        if (width - i < BLOCK)
+            block = _mm512_maskz_mov_epi8(((__mmask64)1 << (width - i)) - 1, block);
+        _mm512_storeu_si512(q + i, block);
     }
 }
 
@@ -65,17 +90,13 @@ static void quantise(const struct kern_table *table, struct kern_rows *rows, lon
 {
     (void)table;
     for (long m = m0; m < m1; m++) {
-        const float *x = rows->f32 + m * rows->stride;
         struct extremes even = {_mm512_setzero_ps(), _mm512_setzero_ps()};
         struct extremes odd = even;
-        long i = 0;
-        for (; i + 2 * LANES <= width; i += 2 * LANES) {
-            even = extremes_with(even, _mm512_loadu_ps(x + i));
-            odd = extremes_with(odd, _mm512_loadu_ps(x + i + LANES));
-        }
-        for (; i < width; i += LANES) {
-            const __mmask16 mask = kern_mask16(width - i < LANES ? width - i : LANES);
-            even = extremes_with(even, _mm512_maskz_loadu_ps(mask, x + i));
+        for (long i = 0; i < width; i += 2 * LANES) {
+            __m512 v[2];
+            load32(rows, m, i, width, v);
+            even = extremes_with(even, v[0]);
+            odd = extremes_with(odd, v[1]);
         }
         even.lo = _mm512_min_ps(even.lo, odd.lo);
         even.hi = _mm512_max_ps(even.hi, odd.hi);
@@ -89,30 +110,28 @@ static inline float total(const __m512 sum[4])
         _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
 }
 
-/* x + residual into y; returns the mean. */
-static float add_row(const float *x, const float *residual, float *y, long width)
+/* Row m of x + residual into y; returns the mean. */
+static float add_row(const struct kern_norm *job, long m, float *y)
 {
+    const float *x = job->x + m * job->x_stride;
     __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
                      _mm512_setzero_ps()};
-    long i = 0;
-    for (; i + BLOCK <= width; i += BLOCK) {
-        for (int j = 0; j < 4; j++) {
-            __m512 v = _mm512_loadu_ps(x + i + j * LANES);
-            if (residual)
-                v = _mm512_add_ps(v, _mm512_loadu_ps(residual + i + j * LANES));
-            _mm512_storeu_ps(y + i + j * LANES, v);
-            sum[j] = _mm512_add_ps(sum[j], v);
+    for (long i = 0; i < job->width; i += BLOCK)
+        for (int j = 0; j < 4; j += 2) {
+            const long at = i + j * LANES, left = job->width - at;
+            __m512 v[2] = {load16(x + at, left), load16(x + at + LANES, left - LANES)};
+            if (job->residual) {
+                __m512 added[2];
+                load32(job->residual, m, at, job->width, added);
+                v[0] = _mm512_add_ps(v[0], added[0]);
+                v[1] = _mm512_add_ps(v[1], added[1]);
+            }
+            store16(y + at, v[0], left);
+            store16(y + at + LANES, v[1], left - LANES);
+            sum[j] = _mm512_add_ps(sum[j], v[0]);
+            sum[j + 1] = _mm512_add_ps(sum[j + 1], v[1]);
         }
-    }
-    for (; i < width; i += LANES) {
-        const __mmask16 mask = kern_mask16(width - i < LANES ? width - i : LANES);
-        __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
-        if (residual)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, residual + i));
-        _mm512_mask_storeu_ps(y + i, mask, v);
-        sum[0] = _mm512_add_ps(sum[0], v);
-    }
-    return total(sum) / (float)width;
+    return total(sum) / (float)job->width;
 }
 
 /* Mean of the squares about the mean. */
@@ -139,9 +158,8 @@ static float variance_row(const float *y, float mean, long width)
 static void add_norm(const struct kern_table *table, const struct kern_norm *job)
 {
     for (long m = job->m0; m < job->m1; m++) {
-        const float *residual = job->residual ? job->residual + m * job->residual_stride : NULL;
         float *y = job->y->f32 + m * job->y->stride;
-        const float mean = add_row(job->x + m * job->x_stride, residual, y, job->width);
+        const float mean = add_row(job, m, y);
         const float variance = variance_row(y, mean, job->width);
         const __m512 centre = _mm512_set1_ps(mean);
         const __m512 inverse = _mm512_set1_ps(1.0f / sqrtf(variance + job->eps));

@@ -31,11 +31,6 @@ static inline __m512i kern_round32(struct kern_values32 x)
     return (__m512i)_mm512_cvtne2ps_pbh(x.second, x.first);
 }
 
-static inline __m512 kern_widen16(__m256i bf16)
-{
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16));
-}
-
 /* 16 floats less what they were rounded to; 0 where that is not finite. */
 static inline __m512 kern_rest16(__m512 x, __m256i bf16)
 {

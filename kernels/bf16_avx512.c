@@ -7,34 +7,13 @@
 
 enum { LANES = 16, BLOCK = 32, LINE = 64 };
 
-/* 16 floats to bf16, bit for bit as kern_bf16_round. */
-static inline __m256i rounded(__m512 x)
-{
-    const __m512i bits = _mm512_castps_si512(x);
-    const __m512i exponent = _mm512_set1_epi32(0x7f800000);
-    const __m512i upper = _mm512_srli_epi32(bits, 16);
-    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-    __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-    sum = _mm512_srli_epi32(sum, 16);
-    const __mmask16 tiny = _mm512_testn_epi32_mask(bits, exponent);
-    sum = _mm512_mask_and_epi32(sum, tiny, upper, _mm512_set1_epi32(0x8000));
-    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    sum = _mm512_mask_or_epi32(sum, nan, upper, _mm512_set1_epi32(0x40));
-    return _mm512_cvtepi32_epi16(sum);
-}
-
-static inline __m512 widened(__m256i bf16)
-{
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16));
-}
-
 /* As kern_bf16_rest, given what x was rounded to. */
 static inline __m256i rest(__m512 x, __m256i high)
 {
-    const __m512 value = widened(high);
+    const __m512 value = kern_widen16(high);
     const __m512 magnitude = _mm512_abs_ps(value);
     const __mmask16 finite = _mm512_cmp_ps_mask(magnitude, _mm512_set1_ps(INFINITY), _CMP_LT_OQ);
-    return rounded(_mm512_maskz_sub_ps(finite, x, value));
+    return kern_round16(_mm512_maskz_sub_ps(finite, x, value));
 }
 
 static inline __mmask16 lanes_left(long left)
@@ -49,7 +28,7 @@ void kern_round_row_avx512(struct kern_rows *rows, long m, long width)
     uint16_t *low = rows->bf16_low ? rows->bf16_low + m * rows->bf16_stride : NULL;
     for (long i = 0; i < kern_round_up(width, KERN_BF16_ALIGN); i += LANES) {
         const __m512 v = _mm512_maskz_loadu_ps(lanes_left(width - i), x + i);
-        const __m256i h = rounded(v);
+        const __m256i h = kern_round16(v);
         _mm256_storeu_si256((__m256i *)(void *)(high + i), h);
         if (low)
             _mm256_storeu_si256((__m256i *)(void *)(low + i), rest(v, h));
@@ -76,8 +55,8 @@ static void pack_bf16(void *panel, const float *const rows[KERN_PANEL], long k)
         for (int j = 0; j < LANES; j++) {
             row[j] = _mm512_setzero_si512();
             if (rows[j]) {
-                const __m256i a = rounded(_mm512_maskz_loadu_ps(left, rows[j] + i));
-                const __m256i b = rounded(_mm512_maskz_loadu_ps(right, rows[j] + i + LANES));
+                const __m256i a = kern_round16(_mm512_maskz_loadu_ps(left, rows[j] + i));
+                const __m256i b = kern_round16(_mm512_maskz_loadu_ps(right, rows[j] + i + LANES));
                 row[j] = _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
             }
         }

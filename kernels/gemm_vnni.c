@@ -33,8 +33,13 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
             __m512 scaled =
                 _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(job->x->scale[row]));
             __m512 value = _mm512_fmadd_ps(scaled, scale, bias);
-            _mm512_storeu_ps(job->y + row * job->y_stride + column,
-                             job->epilogue == KERN_GELU ? kern_gelu16(value) : value);
+            if (job->epilogue == KERN_GELU)
+                value = kern_gelu16(value);
+            if (job->y)
+                _mm512_storeu_ps(job->y + row * job->y_stride + column, value);
+            else /* at level amx */
+                _mm256_storeu_si256((__m256i *)(void *)kern_bf16_at(job->blocks, row, column),
+                                    kern_round16(value));
         }
     }
 }

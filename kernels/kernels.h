@@ -84,10 +84,18 @@ enum kern_epilogue {
     KERN_GELU /* x * Phi(x) by erf; |error| <= 5e-7 on every level */
 };
 
-/* A matrix of activations, (rows, columns), in the forms its readers want. f32 is always there. q8, scale and zero are
- * NULL unless an INT8 or INT7 product reads the matrix: value c of row r is
- * s * (q8 - z), with s and z the row's scale and zero, for INT7 those of block c / KERN_INT7_BLOCK. bf16 is NULL unless a BF16 or
- * SPLIT_BF16 product does, bf16_low unless a SPLIT_BF16 product does. */
+/* What the products and the attention of a scheme write, and so what lies between the parts of a layer. */
+enum kern_form {
+    KERN_FLOATS, /* f32 */
+    /* bf16 in whole blocks of KERN_BF16_ALIGN columns, without f32: half the bytes, and a tile of activations as it lies. What
+     * is written is the float, rounded; what would be read of f32 is read of bf16. */
+    KERN_BLOCKS
+};
+
+/* A matrix of activations, (rows, columns), in the forms its readers want. f32 is there unless the matrix is in the form
+ * KERN_BLOCKS. q8, scale and zero are NULL unless an INT8 or INT7 product reads the matrix: value c of row r is
+ * s * (q8 - z), with s and z the row's scale and zero, for INT7 those of block c / KERN_INT7_BLOCK. bf16 is NULL unless the
+ * matrix has no f32 or a BF16 or SPLIT_BF16 product reads it, bf16_low unless a SPLIT_BF16 product does. */
 struct kern_rows {
     float *f32;
     long stride; /* floats from one row of f32 to the next */
@@ -102,6 +110,21 @@ struct kern_rows {
     uint16_t *bf16; /* (rows, columns rounded up to KERN_BF16_ALIGN), written and read as q8 is */
     uint16_t *bf16_low; /* the same: what rounding to bf16 left over, bf16(f32 - bf16), or 0 */
     long bf16_stride;   /* values from one row of bf16, and of bf16_low, to the next */
+    /* Values from one KERN_BF16_ALIGN columns to the next: as many, but in the form KERN_BLOCKS, where any distance will do.
+     * (row, column) is bf16[column / KERN_BF16_ALIGN * bf16_block + row * bf16_stride + column % KERN_BF16_ALIGN]. */
+    long bf16_block;
+};
+
+/* Whether a product of the scheme reads bf16 that another product has written, so that there is nothing to prepare. */
+static inline int kern_rows_ready(const struct kern_rows *rows, enum kern_scheme scheme)
+{
+    return scheme == KERN_BF16 && !rows->f32;
+}
+
+/* The rows and columns of a matrix from here on. */
+struct kern_part {
+    const struct kern_rows *rows;
+    long row, column;
 };
 
 /* A packed weight matrix (n, k) and what is added to its products. Columns n..padded n have zero weights, bias, scale and
@@ -119,12 +142,14 @@ struct kern_weights {
         *column_sum; /* the s8 weights added up: INT8 (padded n), over k; INT7 (n/16, blocks, 16) */
 };
 
-/* y[m0..m1, 16*p0..16*p1] = epilogue(x W^T + bias). y is (rows, padded n) and not x. */
+/* y[m0..m1, 16*p0..16*p1] = epilogue(x W^T + bias). y is (rows, padded n) and not x. At levels with the form KERN_BLOCKS y may
+ * be NULL: then the bf16 of `blocks` is written. */
 struct kern_gemm {
     const struct kern_rows *x;
     const struct kern_weights *w;
     float *y;
     long y_stride;
+    const struct kern_rows *blocks;
     long m0, m1; /* rows */
     long p0, p1; /* panels */
     enum kern_epilogue epilogue;
@@ -140,6 +165,8 @@ struct kern_attention {
     long stride;
     float *out; /* (tokens, dim): rows q0..q1 are written */
     long out_stride;
+    /* In place of all these where q is NULL, for a scheme of the form KERN_BLOCKS. */
+    struct kern_part q_part, k_part, v_part, out_part;
     long tokens, dim;
     long q0, q1;
     float scale;   /* positive */
@@ -147,13 +174,13 @@ struct kern_attention {
 };
 
 /* y[m0..m1] = LayerNorm(x + residual) * gamma + beta over `width` columns; eps is added to the variance (mean of squares
- * about the mean). residual may be NULL; y->f32 may be x or residual. Every form of y that is set is written
- * too, exactly as prepare would. */
+ * about the mean). residual may be NULL, and without f32 at levels with the form KERN_BLOCKS; y->f32 may be x or that of
+ * residual. Every form of y that is set is written too, exactly as prepare
+ * would. */
 struct kern_norm {
     const float *x;
     long x_stride;
-    const float *residual;
-    long residual_stride;
+    const struct kern_rows *residual;
     const float *gamma, *beta; /* (width) */
     float eps;
     long width;
@@ -169,15 +196,18 @@ struct kern_table {
     int panel_group; /* panels that gemm likes at a time: split work at multiples of it */
     int query_group; /* the same of a text's queries, for attention */
 
+    enum kern_form form[KERN_SCHEMES]; /* the best; KERN_FLOATS will do everywhere */
+
     /* NULL for a scheme that the level does not have. */
     void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
 
-    /* Writes the form that a scheme's product reads of rows m0..m1, `width` columns each, of rows->f32. NULL for
-     * KERN_F32: there is nothing to do.
+    /* Writes what a scheme's product reads of rows m0..m1, `width` columns each, of rows->f32. NULL for KERN_F32: there is
+     * nothing to do.
      *
      * KERN_BF16 and KERN_SPLIT_BF16: bf16, and bf16_low where it is set; the padding is 0.
      *
-     * KERN_INT8 (q8_max 255), and KERN_INT7 (q8_max 127) for each block by itself: q8, scale and zero, where
+     * KERN_INT8 (q8_max 255; at levels with the form KERN_BLOCKS from bf16 too), and KERN_INT7 (q8_max 127) for each block
+     * by itself: q8, scale and zero, where
      *   lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / q8_max (1 where that is 0, denormal or not finite),
      *   zero = rint(-lo / scale), q = clamp(rint(x * (1 / scale)) + zero, 0, q8_max); the padding is 0. */
     void (*prepare[KERN_SCHEMES])(const struct kern_table *table, struct kern_rows *rows,

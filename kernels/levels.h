@@ -9,6 +9,13 @@ static inline long kern_round_up(long n, long to)
     return (n + to - 1) / to * to;
 }
 
+/* Where a value of rows->bf16 stands. */
+static inline uint16_t *kern_bf16_at(const struct kern_rows *rows, long row, long column)
+{
+    return rows->bf16 + column / KERN_BF16_ALIGN * rows->bf16_block + row * rows->bf16_stride +
+           column % KERN_BF16_ALIGN;
+}
+
 /* One attention for all schemes. */
 static inline void kern_set_attention(struct kern_table *table,
                                       void (*attention)(const struct kern_attention *),

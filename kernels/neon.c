@@ -148,7 +148,8 @@ static struct extremes scale_row(const struct kern_norm *job, float *y, float me
 static void add_norm(const struct kern_table *table, const struct kern_norm *job)
 {
     for (long m = job->m0; m < job->m1; m++) {
-        const float *residual = job->residual ? job->residual + m * job->residual_stride : NULL;
+        const float *residual =
+            job->residual ? job->residual->f32 + m * job->residual->stride : NULL;
         float *y = job->y->f32 + m * job->y->stride;
         const float mean = add_row(job->x + m * job->x_stride, residual, y, job->width);
         const float variance = variance_row(y, mean, job->width);

@@ -74,7 +74,8 @@ static void add_norm(const struct kern_table *table, const struct kern_norm *job
 {
     for (long m = job->m0; m < job->m1; m++) {
         const float *x = job->x + m * job->x_stride;
-        const float *residual = job->residual ? job->residual + m * job->residual_stride : NULL;
+        const float *residual =
+            job->residual ? job->residual->f32 + m * job->residual->stride : NULL;
         float *y = job->y->f32 + m * job->y->stride;
         double sum = 0.0;
         for (long i = 0; i < job->width; i++) {

@@ -32,8 +32,7 @@ static void add_norm(struct parts *parts, struct kern_rows *y)
 {
     const struct kern_norm job = {.x = parts->x.f32,
                                   .x_stride = parts->x.stride,
-                                  .residual = parts->x.f32,
-                                  .residual_stride = parts->x.stride,
+                                  .residual = &parts->x,
                                   .gamma = parts->gamma,
                                   .beta = parts->beta,
                                   .eps = 1e-12F,

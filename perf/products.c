@@ -96,6 +96,7 @@ static void make_rows(struct bench *bench)
     x->q8_stride = perf_pitch(width);
     x->q8_max = bench->scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
     x->scale_stride = bench->scheme == KERN_INT7 ? kern_int7_blocks(width) : 1;
+    x->bf16_block = KERN_BF16_ALIGN;
     x->bf16_stride = perf_pitch(width * (long)sizeof(uint16_t)) / (long)sizeof(uint16_t);
     x->f32 = perf_memory((size_t)(m * pitch));
     x->q8 = perf_memory((size_t)(m * x->q8_stride));

@@ -81,6 +81,7 @@ static void make_rows(struct problem *p, struct random *random, enum kern_scheme
     } else {
         const long padded = round_up(p->k, KERN_BF16_ALIGN);
         x->bf16_stride = padded + p->m % 2 * KERN_BF16_ALIGN;
+        x->bf16_block = KERN_BF16_ALIGN;
         x->bf16 = GUARDED(uint16_t, (p->m - 1) * x->bf16_stride + padded, GUARD_AFTER);
         if (scheme == KERN_SPLIT_BF16)
             x->bf16_low = GUARDED(uint16_t, (p->m - 1) * x->bf16_stride + padded, GUARD_AFTER);

@@ -67,6 +67,7 @@ START_TEST(table_is_whole)
         ck_assert(kern_is_quantised(scheme) ? table.pack_s8[scheme] != NULL
                                             : table.pack_floats[scheme] != NULL);
     }
+    ck_assert(table.form[KERN_F32] == KERN_FLOATS && table.form[KERN_SPLIT_BF16] == KERN_FLOATS);
     ck_assert(table.add_norm && table.query_group > 0);
     ck_assert(table.gelu && table.limit_s8 && table.quantise_weights);
     ck_assert(table.f16_to_f32 && table.bf16_to_f32 && table.s8_to_f32);

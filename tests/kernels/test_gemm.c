@@ -158,6 +158,7 @@ static struct kern_rows prepare(const struct kern_table *table, enum kern_scheme
     struct kern_rows x = {.f32 = p->x, .stride = p->x_stride};
     if (scheme == KERN_BF16) {
         x.bf16_stride = round_up(p->k, KERN_BF16_ALIGN) + p->m % 2;
+        x.bf16_block = KERN_BF16_ALIGN;
         x.bf16 = GUARDED(uint16_t, p->m * x.bf16_stride, GUARD_AFTER);
         table->prepare[scheme](table, &x, p->k, 0, p->m);
     }

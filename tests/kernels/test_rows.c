@@ -156,6 +156,7 @@ static void check_round(const struct kern_table *table, long width, int kind)
 {
     struct random random = {(uint64_t)(width * 41 + kind)};
     struct kern_rows rows = {.stride = width + 1,
+                             .bf16_block = KERN_BF16_ALIGN,
                              .bf16_stride = round_up(width, KERN_BF16_ALIGN) + width % 3};
     const long count = (ROWS - 1) * rows.stride + width;
     const long round_count = (ROWS - 1) * rows.bf16_stride + round_up(width, KERN_BF16_ALIGN);
@@ -292,11 +293,12 @@ static double check_norm(const struct kern_table *table, long width, int kind, i
     const enum kern_scheme scheme = with_residual ? KERN_INT8 : KERN_INT7; /* either will do */
     struct q8_rows fused = q8_rows_new(&rows, scheme, width);
     rows.bf16_stride = round_up(width, KERN_BF16_ALIGN);
+    rows.bf16_block = KERN_BF16_ALIGN;
     rows.bf16 = GUARDED(uint16_t, ROWS * rows.bf16_stride, GUARD_AFTER);
+    const struct kern_rows added = {.f32 = residual, .stride = stride};
     struct kern_norm job = {.x = x,
                             .x_stride = stride,
-                            .residual = with_residual ? residual : NULL,
-                            .residual_stride = stride,
+                            .residual = with_residual ? &added : NULL,
                             .gamma = gamma,
                             .beta = beta,
                             .eps = 1e-12f,
