@@ -131,6 +131,11 @@ static void run_pass(const struct bench *bench, long m, struct perf_times times[
 {
     double spent[PRODUCTS + 1] = {0};
     const char *weights = bench->weights;
+    /* What the engine has between its parts: the memory of y is enough for either form. */
+    const int floats = bench->table.form[bench->scheme] == KERN_FLOATS;
+    const struct kern_rows blocks = {.bf16 = (uint16_t *)(void *)bench->y,
+                                     .bf16_stride = KERN_BF16_ALIGN,
+                                     .bf16_block = KERN_BF16_ALIGN * (m | 1)};
     for (long layer = 0; layer < bench->model->layers; layer++)
         for (int p = 0; p < PRODUCTS; p++) {
             const struct kern_weights w = {.scheme = bench->scheme,
@@ -142,8 +147,9 @@ static void run_pass(const struct bench *bench, long m, struct perf_times times[
                                            .column_sum = bench->column_sum};
             const struct kern_gemm job = {.x = &bench->x,
                                           .w = &w,
-                                          .y = bench->y,
+                                          .y = floats ? bench->y : NULL,
                                           .y_stride = bench->x.stride,
+                                          .blocks = &blocks,
                                           .m1 = m,
                                           .p1 = bench->n[p] / KERN_PANEL,
                                           .epilogue = p == 2 ? KERN_GELU : KERN_IDENTITY};
