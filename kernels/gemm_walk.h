@@ -13,8 +13,10 @@
 #include "kernels/kernels.h"
 
 /* Before a loop whose length is known once it is inlined: unrolls it whole, so that its arrays live
- * in registers. */
-#if defined(__clang__)
+ * in registers. Emulated instructions have none, and would take a compiler minutes. */
+#if defined(KERN_EMULATED)
+#define GEMM_UNROLL
+#elif defined(__clang__)
 #define GEMM_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define GEMM_UNROLL _Pragma("GCC unroll 16")

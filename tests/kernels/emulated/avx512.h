@@ -26,7 +26,9 @@ typedef union {
     uint8_t ub[64];
 } emulated;
 
-#define EMULATED static inline __attribute__((always_inline))
+#define EMULATED static inline
+/* For what takes many instructions: copied into every unrolled loop, it would take a compiler minutes. */
+#define EMULATED_CALL static __attribute__((noinline, unused))
 
 /* name(a) -> of both halves */
 #define EMULATED_PS1(name, of_half)                                                                \
@@ -176,7 +178,7 @@ EMULATED __m256i emulated_extracti64x4(__m512i a, int which)
 
 /* Masked: the lanes that are not selected are zero, or stay as they are in memory. */
 #define EMULATED_MASKED(bits, lanes, member)                                                       \
-    EMULATED __m512i emulated_maskz_loadu_##bits(uint64_t mask, const void *from)                  \
+    EMULATED_CALL __m512i emulated_maskz_loadu_##bits(uint64_t mask, const void *from)             \
     {                                                                                              \
         emulated x;                                                                                \
         memset(&x, 0, sizeof x);                                                                   \
@@ -185,14 +187,14 @@ EMULATED __m256i emulated_extracti64x4(__m512i a, int which)
                 memcpy(&x.member[i], (const char *)from + i * (bits / 8), bits / 8);               \
         return x.si;                                                                               \
     }                                                                                              \
-    EMULATED void emulated_mask_storeu_##bits(void *to, uint64_t mask, __m512i a)                  \
+    EMULATED_CALL void emulated_mask_storeu_##bits(void *to, uint64_t mask, __m512i a)             \
     {                                                                                              \
         emulated x = {.si = a};                                                                    \
         for (int i = 0; i < lanes; i++)                                                            \
             if (mask >> i & 1)                                                                     \
                 memcpy((char *)to + i * (bits / 8), &x.member[i], bits / 8);                       \
     }                                                                                              \
-    EMULATED __m512i emulated_mask_mov_##bits(__m512i source, uint64_t mask, __m512i a)            \
+    EMULATED_CALL __m512i emulated_mask_mov_##bits(__m512i source, uint64_t mask, __m512i a)       \
     {                                                                                              \
         emulated x = {.si = a}, other = {.si = source};                                            \
         for (int i = 0; i < lanes; i++)                                                            \
@@ -294,21 +296,21 @@ EMULATED_SHIFT(slli_epi32, _mm256_slli_epi32)
 EMULATED_SHIFT(srli_epi32, _mm256_srli_epi32)
 
 /* The order of lanes. */
-EMULATED __m512i emulated_permutexvar_epi32(__m512i order, __m512i a)
+EMULATED_CALL __m512i emulated_permutexvar_epi32(__m512i order, __m512i a)
 {
     emulated x = {.si = a}, from = {.si = order}, to;
     for (int i = 0; i < 16; i++)
         to.d[i] = x.d[from.d[i] & 15];
     return to.si;
 }
-EMULATED __m512i emulated_permutexvar_epi16(__m512i order, __m512i a)
+EMULATED_CALL __m512i emulated_permutexvar_epi16(__m512i order, __m512i a)
 {
     emulated x = {.si = a}, from = {.si = order}, to;
     for (int i = 0; i < 32; i++)
         to.w[i] = x.w[from.w[i] & 31];
     return to.si;
 }
-EMULATED __m512i emulated_permutex2var_epi16(__m512i a, __m512i order, __m512i b)
+EMULATED_CALL __m512i emulated_permutex2var_epi16(__m512i a, __m512i order, __m512i b)
 {
     emulated x = {.si = a}, y = {.si = b}, from = {.si = order}, to;
     for (int i = 0; i < 32; i++)
@@ -379,14 +381,14 @@ EMULATED __m512 emulated_cvtph_ps(__m256i a)
     x.half_ps[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1));
     return x.ps;
 }
-EMULATED __m256i emulated_cvtepi32_epi16(__m512i a)
+EMULATED_CALL __m256i emulated_cvtepi32_epi16(__m512i a)
 {
     emulated x = {.si = a}, to;
     for (int i = 0; i < 16; i++)
         to.uw[i] = (uint16_t)x.ud[i];
     return to.half[0];
 }
-EMULATED void emulated_mask_cvtepi32_storeu_epi8(void *to, __mmask16 mask, __m512i a)
+EMULATED_CALL void emulated_mask_cvtepi32_storeu_epi8(void *to, __mmask16 mask, __m512i a)
 {
     emulated x = {.si = a};
     for (int i = 0; i < 16; i++)
@@ -395,7 +397,7 @@ EMULATED void emulated_mask_cvtepi32_storeu_epi8(void *to, __mmask16 mask, __m51
 }
 
 /* bf16: to nearest even, denormals to zero, NaN quiet; b is the lower half. */
-EMULATED __m512i emulated_cvtne2ps_pbh(__m512 a, __m512 b)
+EMULATED_CALL __m512i emulated_cvtne2ps_pbh(__m512 a, __m512 b)
 {
     emulated x[2] = {{.ps = b}, {.ps = a}}, to;
     for (int i = 0; i < 32; i++) {
@@ -418,7 +420,7 @@ EMULATED float emulated_bf16(uint16_t bits)
     return emulated_flushed(value);
 }
 /* vdpbf16ps: the odd products first; denormals count as zero, on the way in and out. */
-EMULATED __m512 emulated_dpbf16_ps(__m512 sum, __m512i a, __m512i b)
+EMULATED_CALL __m512 emulated_dpbf16_ps(__m512 sum, __m512i a, __m512i b)
 {
     emulated to = {.ps = sum}, x = {.si = a}, y = {.si = b};
     for (int i = 0; i < 16; i++) {
@@ -440,7 +442,7 @@ EMULATED __m256i emulated_half_dpbusd(__m256i sum, __m256i a, __m256i b)
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a_even, b_even));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(a_odd, b_odd));
 }
-EMULATED __m512i emulated_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)
+EMULATED_CALL __m512i emulated_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)
 {
     emulated to = {.si = sum}, x = {.si = a}, y = {.si = b};
     to.half[0] = emulated_half_dpbusd(to.half[0], x.half[0], y.half[0]);
