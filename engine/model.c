@@ -143,6 +143,9 @@ static void list_jobs(struct packing *packing)
     if (weights->head.weight.data)
         *job++ = pack_job(model, KERN_F32, &model->head, &weights->head);
     packing->count = (int)(job - packing->jobs);
+    for (int i = 0; i < packing->count; i++)
+        if (packing->jobs[i].scheme == KERN_F32)
+            packing->jobs[i].scheme = weights_held_scheme(&packing->jobs[i]);
 }
 
 static void point_norms(struct distil_model *model)

@@ -221,6 +221,8 @@ void kern_overlay_avx2(struct kern_table *table)
     table->fast_int8 = KERN_INT7;
     table->panel_group = 2;
     table->gemm[KERN_F32] = kern_gemm_f32_avx2;
+    table->gemm[KERN_F16] = kern_gemm_f16_avx2;
+    table->gemm[KERN_S8] = kern_gemm_s8_avx2;
     table->gemm[KERN_INT7] = kern_gemm_int7_avx2;
     table->gemm[KERN_INT8] = NULL;
     table->prepare[KERN_INT7] = kern_quantise_blocks_avx2;

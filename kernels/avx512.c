@@ -197,6 +197,8 @@ void kern_overlay_avx512(struct kern_table *table)
 {
     table->panel_group = 2;
     table->gemm[KERN_F32] = kern_gemm_f32_avx512;
+    table->gemm[KERN_F16] = kern_gemm_f16_avx512;
+    table->gemm[KERN_S8] = kern_gemm_s8_avx512;
     table->prepare[KERN_INT8] = quantise;
     table->add_norm = add_norm;
     kern_set_attention(table, kern_attention_avx512, kern_attention_scratch_avx512);

@@ -1,4 +1,4 @@
-/* gemm_avx512.c: the float product with AVX-512.
+/* gemm_avx512.c: the products of floats with AVX-512, on weights held as float, half precision or s8.
  *
  * A tile is 8 rows by 3 panels: 24 sums in registers, and 11 loads for 24 multiply-adds at every k.
  * Each sum is one chain of fused multiply-adds over k in order, whatever the tile, so a row has the
@@ -21,16 +21,28 @@ static void gelu_tile(float *y, long y_stride, int rows, int panels)
         }
 }
 
-/* sum += x[k] * w[k]; x is (rows), x_stride floats apart, and w (panels), w_stride floats apart. */
-static inline __attribute__((always_inline)) void multiply_add(__m512 sum[ROWS][PANELS],
-                                                               const float *x, long x_stride,
-                                                               const float *w, long w_stride,
-                                                               const int rows, const int panels)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* 16 weights as floats. */
+ALWAYS_INLINE __m512 load_weights(const char *w, const enum kern_scheme held)
+{
+    if (held == KERN_F16)
+        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)w));
+    if (held == KERN_S8)
+        return _mm512_cvtepi32_ps(
+            _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)w)));
+    return _mm512_loadu_ps(w);
+}
+
+/* sum += x[k] * w[k]; x is (rows), x_stride floats apart, and w (panels), w_pitch bytes apart. */
+ALWAYS_INLINE void multiply_add(__m512 sum[ROWS][PANELS], const float *x, long x_stride,
+                                const char *w, long w_pitch, const int rows, const int panels,
+                                const enum kern_scheme held)
 {
     __m512 columns[PANELS];
     GEMM_UNROLL
     for (int v = 0; v < panels; v++)
-        columns[v] = _mm512_loadu_ps(w + v * w_stride);
+        columns[v] = load_weights(w + v * w_pitch, held);
     GEMM_UNROLL
     for (int i = 0; i < rows; i++) {
         __m512 value = _mm512_set1_ps(x[i * x_stride]);
@@ -40,16 +52,19 @@ static inline __attribute__((always_inline)) void multiply_add(__m512 sum[ROWS][
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(const struct gemm_tile *tile,
-                                                                const int rows, const int panels)
+ALWAYS_INLINE void multiply_tile(const struct gemm_tile *tile, const int rows, const int panels,
+                                 const enum kern_scheme held)
 {
+    const long line_bytes = KERN_PANEL * (held == KERN_F16  ? (long)sizeof(uint16_t)
+                                          : held == KERN_S8 ? (long)sizeof(int8_t)
+                                                            : (long)sizeof(float)); /* of one k */
     const struct kern_gemm *job = tile->job;
     const float *x = (const float *)(const void *)tile->x;
-    const float *w = (const float *)(const void *)tile->w;
+    const char *w = tile->w;
     long x_stride = tile->x_pitch / (long)sizeof *x;
-    long w_stride = tile->w_pitch / (long)sizeof *w;
     float *y = job->y + tile->row * job->y_stride + tile->panel * KERN_PANEL;
     const float *bias = job->w->bias + tile->panel * KERN_PANEL;
+    const float *scale = held == KERN_S8 ? job->w->scale + tile->panel * KERN_PANEL : NULL;
     const char *ahead = tile->ahead;
     long depth = tile->depth;
 
@@ -69,17 +84,20 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct gem
             /* Not unrolled: clang 14 would keep the sums in memory. */
 #pragma GCC unroll 1
         for (int u = 0; u < STEP; u++)
-            multiply_add(sum, x + k + u, x_stride, w + (k + u) * KERN_PANEL, w_stride, rows,
-                         panels);
+            multiply_add(sum, x + k + u, x_stride, w + (k + u) * line_bytes, tile->w_pitch, rows,
+                         panels, held);
     }
     for (; k < depth; k++)
-        multiply_add(sum, x + k, x_stride, w + k * KERN_PANEL, w_stride, rows, panels);
+        multiply_add(sum, x + k, x_stride, w + k * line_bytes, tile->w_pitch, rows, panels, held);
 
     GEMM_UNROLL
     for (int i = 0; i < rows; i++) {
         GEMM_UNROLL
         for (int v = 0; v < panels; v++) {
-            if (tile->last)
+            if (tile->last && held == KERN_S8)
+                sum[i][v] = _mm512_fmadd_ps(sum[i][v], _mm512_loadu_ps(scale + KERN_PANEL * v),
+                                            _mm512_loadu_ps(bias + KERN_PANEL * v));
+            else if (tile->last)
                 sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_loadu_ps(bias + KERN_PANEL * v));
             _mm512_storeu_ps(y + i * job->y_stride + KERN_PANEL * v, sum[i][v]);
         }
@@ -88,42 +106,63 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct gem
         gelu_tile(y, job->y_stride, rows, panels);
 }
 
-#define TILE(rows, panels)                                                                         \
-    static void tile_##rows##x##panels(const struct gemm_tile *tile)                               \
+#define TILE(name, held, rows, panels)                                                             \
+    static void name##_##rows##x##panels(const struct gemm_tile *tile)                             \
     {                                                                                              \
-        multiply_tile(tile, rows, panels);                                                         \
+        multiply_tile(tile, rows, panels, held);                                                   \
     }
-#define TILES(panels)                                                                              \
-    TILE(1, panels)                                                                                \
-    TILE(2, panels)                                                                                \
-    TILE(3, panels)                                                                                \
-    TILE(4, panels)                                                                                \
-    TILE(5, panels)                                                                                \
-    TILE(6, panels)                                                                                \
-    TILE(7, panels)                                                                                \
-    TILE(8, panels)
-#define TABLE(panels)                                                                              \
+#define TILES(name, held, panels)                                                                  \
+    TILE(name, held, 1, panels)                                                                    \
+    TILE(name, held, 2, panels)                                                                    \
+    TILE(name, held, 3, panels)                                                                    \
+    TILE(name, held, 4, panels)                                                                    \
+    TILE(name, held, 5, panels)                                                                    \
+    TILE(name, held, 6, panels)                                                                    \
+    TILE(name, held, 7, panels)                                                                    \
+    TILE(name, held, 8, panels)
+#define TABLE(name, panels)                                                                        \
     {                                                                                              \
-        NULL, tile_1x##panels, tile_2x##panels, tile_3x##panels, tile_4x##panels, tile_5x##panels, \
-            tile_6x##panels, tile_7x##panels, tile_8x##panels                                      \
+        NULL, name##_1x##panels, name##_2x##panels, name##_3x##panels, name##_4x##panels,          \
+            name##_5x##panels, name##_6x##panels, name##_7x##panels, name##_8x##panels             \
+    }
+#define PLAN(name, bytes)                                                                          \
+    {                                                                                              \
+        .x_size = sizeof(float), .w_size = KERN_PANEL * (bytes), .step = STEP,                     \
+        .chunk_bytes = 512 * 1024, .depth = 256, .rows = ROWS,                                     \
+        .panels = {0, 3, 3, 3, 3, 3, 3, 3, 3},                                                     \
+        .tile = {{NULL}, TABLE(name, 1), TABLE(name, 2), TABLE(name, 3)},                          \
     }
 
-TILES(1)
-TILES(2)
-TILES(3)
+TILES(f32, KERN_F32, 1)
+TILES(f32, KERN_F32, 2)
+TILES(f32, KERN_F32, 3)
+TILES(f16, KERN_F16, 1)
+TILES(f16, KERN_F16, 2)
+TILES(f16, KERN_F16, 3)
+TILES(s8, KERN_S8, 1)
+TILES(s8, KERN_S8, 2)
+TILES(s8, KERN_S8, 3)
 
-static const struct gemm_plan plan = {
-    .x_size = sizeof(float),
-    .w_size = KERN_PANEL * sizeof(float),
-    .step = STEP,
-    .chunk_bytes = 512 * 1024,
-    .depth = 256,
-    .rows = ROWS,
-    .panels = {0, 3, 3, 3, 3, 3, 3, 3, 3},
-    .tile = {{NULL}, TABLE(1), TABLE(2), TABLE(3)},
-};
+static const struct gemm_plan f32_plan = PLAN(f32, sizeof(float));
+static const struct gemm_plan f16_plan = PLAN(f16, sizeof(uint16_t));
+static const struct gemm_plan s8_plan = PLAN(s8, sizeof(int8_t));
+
+static void multiply_rows(const struct kern_gemm *job, const struct gemm_plan *plan)
+{
+    gemm_walk(job, plan, job->x->f32, job->x->stride * (long)sizeof(float), job->w->k);
+}
 
 void kern_gemm_f32_avx512(const struct kern_gemm *job)
 {
-    gemm_walk(job, &plan, job->x->f32, job->x->stride * (long)sizeof(float), job->w->k);
+    multiply_rows(job, &f32_plan);
+}
+
+void kern_gemm_f16_avx512(const struct kern_gemm *job)
+{
+    multiply_rows(job, &f16_plan);
+}
+
+void kern_gemm_s8_avx512(const struct kern_gemm *job)
+{
+    multiply_rows(job, &s8_plan);
 }

@@ -55,6 +55,11 @@ enum kern_scheme {
      * and block of KERN_INT7_BLOCK k to make up for the bit; weights as INT8, limited (kern_table.limit_s8) so that four
      * products can be added in 16 bits. */
     KERN_INT7,
+    /* Float activations and arithmetic on weights that stay as a file holds them, where reading them is what takes the
+     * time. F16: half precision; the bits of KERN_F32 on the same values. S8: s8 with a scale per column, which the sum
+     * of products is multiplied by. */
+    KERN_F16,
+    KERN_S8,
     KERN_SCHEMES
 };
 
@@ -72,7 +77,7 @@ static inline long kern_int7_blocks(long k)
     return (padded + KERN_INT7_BLOCK - 1) / KERN_INT7_BLOCK;
 }
 
-/* Whether a scheme's weights are s8 and its activations quantised. */
+/* Whether a scheme's activations are quantised. */
 static inline int kern_is_quantised(enum kern_scheme scheme)
 {
     return scheme == KERN_INT8 || scheme == KERN_INT7;
@@ -134,10 +139,10 @@ struct kern_weights {
     long n, k;
     /* F32: (n/16, k, 16) float, or as the level's pack_floats says; BF16: (n/16, k/2, 16, 2) bf16 with k padded to 32;
      * SPLIT_BF16: (n/16, 2, k/2, 16, 2), in each panel the hi values and then the lo values; INT8: (n/16, k/4, 16, 4)
-     * s8 with k padded to 64; INT7 alike. */
+     * s8 with k padded to 64; INT7 alike; F16: (n/16, k, 16) half; S8: (n/16, k, 16) s8. */
     const void *panels;
     const float *bias;  /* (padded n) */
-    const float *scale; /* (padded n), INT8 and INT7 only */
+    const float *scale; /* (padded n), INT8, INT7 and S8 only */
     const int32_t
         *column_sum; /* the s8 weights added up: INT8 (padded n), over k; INT7 (n/16, blocks, 16) */
 };
@@ -201,8 +206,8 @@ struct kern_table {
     /* NULL for a scheme that the level does not have. */
     void (*gemm[KERN_SCHEMES])(const struct kern_gemm *job);
 
-    /* Writes what a scheme's product reads of rows m0..m1, `width` columns each, of rows->f32. NULL for KERN_F32: there is
-     * nothing to do.
+    /* Writes what a scheme's product reads of rows m0..m1, `width` columns each, of rows->f32. NULL for KERN_F32, KERN_F16
+     * and KERN_S8: there is nothing to do.
      *
      * KERN_BF16 and KERN_SPLIT_BF16: bf16, and bf16_low where it is set; the padding is 0.
      *
@@ -219,9 +224,11 @@ struct kern_table {
 
     /* Packing. `rows` are 16 pointers to k weights each, one an output column, NULL for a column of padding. */
     size_t (*panel_bytes[KERN_SCHEMES])(long k); /* of one packed panel */
-    /* From float weights; NULL for KERN_INT8 and KERN_INT7, whose weights are quantised first. */
+    /* From float weights; NULL for KERN_INT8, KERN_INT7, KERN_F16 and KERN_S8. */
     void (*pack_floats[KERN_SCHEMES])(void *panel, const float *const rows[KERN_PANEL], long k);
-    /* From s8 weights, for KERN_INT8 and KERN_INT7 alone; column_sum is the panel's. */
+    /* From half-precision weights, for KERN_F16. */
+    void (*pack_f16)(void *panel, const uint16_t *const rows[KERN_PANEL], long k);
+    /* From s8 weights, for KERN_INT8 and KERN_INT7, whose column_sum is the panel's, and for KERN_S8, which has none. */
     void (*pack_s8[KERN_SCHEMES])(void *panel, int32_t *column_sum,
                                   const int8_t *const rows[KERN_PANEL], long k);
     /* For KERN_INT7: makes the k weights of a column such that, of every 8 k, neither the positive nor the negative ones

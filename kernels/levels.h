@@ -36,7 +36,10 @@ void kern_gemm_f32_scalar(const struct kern_gemm *job); /* scalar_gemm.c */
 void kern_gemm_bf16_scalar(const struct kern_gemm *job);
 void kern_gemm_int8_scalar(const struct kern_gemm *job);
 void kern_gemm_int7_scalar(const struct kern_gemm *job);
+void kern_gemm_f16_scalar(const struct kern_gemm *job);
+void kern_gemm_s8_scalar(const struct kern_gemm *job);
 float kern_limit_s8_scalar(int8_t *q, long k);
+void kern_f16_to_f32_scalar(float *out, const uint16_t *in, long n);
 void kern_gelu_scalar(float *x, long n);
 #if defined(__aarch64__)
 void kern_overlay_neon(struct kern_table *table);    /* neon.c, with the products of gemm_neon.c */
@@ -66,9 +69,13 @@ int kern_amx_usable(void);
  * multiply-add being two; for KERN_SPLIT_BF16 those of the float product, a third of what is done. */
 double kern_amx_chain(enum kern_scheme scheme, long steps);
 
-void kern_gemm_f32_avx2(const struct kern_gemm *job);
+void kern_gemm_f32_avx2(const struct kern_gemm *job); /* gemm_avx2.c */
+void kern_gemm_f16_avx2(const struct kern_gemm *job);
+void kern_gemm_s8_avx2(const struct kern_gemm *job);
 void kern_gemm_int7_avx2(const struct kern_gemm *job);
-void kern_gemm_f32_avx512(const struct kern_gemm *job);
+void kern_gemm_f32_avx512(const struct kern_gemm *job); /* gemm_avx512.c */
+void kern_gemm_f16_avx512(const struct kern_gemm *job);
+void kern_gemm_s8_avx512(const struct kern_gemm *job);
 void kern_gemm_int8_vnni(const struct kern_gemm *job);
 void kern_gemm_int8_amx(const struct kern_gemm *job);
 void kern_gemm_bf16_amx(const struct kern_gemm *job);

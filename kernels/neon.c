@@ -174,6 +174,8 @@ void kern_overlay_neon(struct kern_table *table)
     table->panel_group = 4;
     table->gemm[KERN_F32] = kern_gemm_f32_neon;
     table->gemm[KERN_INT8] = kern_gemm_int8_neon;
+    table->gemm[KERN_F16] = NULL; /* slower by the specification than by KERN_F32 */
+    table->gemm[KERN_S8] = NULL;
     table->prepare[KERN_INT8] = quantise;
     table->add_norm = add_norm;
     kern_set_attention(table, kern_attention_neon, kern_attention_scratch_neon);

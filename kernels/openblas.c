@@ -79,6 +79,8 @@ void kern_overlay_openblas(struct kern_table *table)
 {
     openblas_set_num_threads(1); /* threads belong to the caller */
     table->gemm[KERN_F32] = gemm_gelu_scalar;
+    table->gemm[KERN_F16] = NULL; /* OpenBLAS reads floats */
+    table->gemm[KERN_S8] = NULL;
 #if defined(__x86_64__)
     if (table->level >= KERN_AVX512)
         table->gemm[KERN_F32] = gemm_gelu_avx512;

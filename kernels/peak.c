@@ -205,7 +205,8 @@ static chain *find_chain(enum kern_level level, enum kern_scheme scheme)
     if (level == KERN_OPENBLAS)
         level = kern_best_level();
 #if defined(__x86_64__)
-    if (level >= KERN_AMX && scheme != KERN_F32 && scheme != KERN_INT7)
+    if (level >= KERN_AMX &&
+        (scheme == KERN_INT8 || scheme == KERN_BF16 || scheme == KERN_SPLIT_BF16))
         return scheme == KERN_INT8 ? amx_int8 : scheme == KERN_BF16 ? amx_bf16 : amx_split;
     if (level >= KERN_VNNI && scheme == KERN_INT8)
         return vnni_int8;

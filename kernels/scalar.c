@@ -152,6 +152,16 @@ static size_t panel_bytes_f32(long k)
     return (size_t)k * KERN_PANEL * sizeof(float);
 }
 
+static size_t panel_bytes_f16(long k)
+{
+    return (size_t)k * KERN_PANEL * sizeof(uint16_t);
+}
+
+static size_t panel_bytes_s8(long k)
+{
+    return (size_t)k * KERN_PANEL;
+}
+
 static size_t panel_bytes_int8(long k)
 {
     return (size_t)kern_round_up(k, KERN_Q8_ALIGN) * KERN_PANEL;
@@ -178,6 +188,25 @@ static void pack_bf16(void *panel, const float *const rows[KERN_PANEL], long k)
         for (long j = 0; j < KERN_PANEL; j++)
             out[(i / 2 * KERN_PANEL + j) * 2 + i % 2] =
                 rows[j] && i < k ? kern_bf16_round(rows[j][i]) : 0;
+    }
+}
+
+static void pack_f16(void *panel, const uint16_t *const rows[KERN_PANEL], long k)
+{
+    uint16_t *out = panel;
+    for (long i = 0; i < k; i++) {
+        for (long j = 0; j < KERN_PANEL; j++)
+            out[i * KERN_PANEL + j] = rows[j] ? rows[j][i] : 0;
+    }
+}
+
+static void pack_s8(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL], long k)
+{
+    (void)column_sum;
+    int8_t *out = panel;
+    for (long i = 0; i < k; i++) {
+        for (long j = 0; j < KERN_PANEL; j++)
+            out[i * KERN_PANEL + j] = rows[j] ? rows[j][i] : 0;
     }
 }
 
@@ -266,7 +295,7 @@ static float quantise_weights(int8_t *q, const float *w, long k)
 
 /* Conversions to float are exact, so bit-exact on every level; a signalling NaN becomes quiet, as
  * the hardware does. */
-static void f16_to_f32(float *out, const uint16_t *in, long n)
+void kern_f16_to_f32_scalar(float *out, const uint16_t *in, long n)
 {
     for (long i = 0; i < n; i++) {
         const uint32_t sign = (uint32_t)(in[i] & 0x8000) << 16;
@@ -305,7 +334,9 @@ void kern_overlay_scalar(struct kern_table *table)
         .gemm = {[KERN_F32] = kern_gemm_f32_scalar,
                  [KERN_BF16] = kern_gemm_bf16_scalar,
                  [KERN_INT8] = kern_gemm_int8_scalar,
-                 [KERN_INT7] = kern_gemm_int7_scalar},
+                 [KERN_INT7] = kern_gemm_int7_scalar,
+                 [KERN_F16] = kern_gemm_f16_scalar,
+                 [KERN_S8] = kern_gemm_s8_scalar},
         .prepare = {[KERN_BF16] = round_rows,
                     [KERN_INT8] = quantise,
                     [KERN_INT7] = quantise,
@@ -315,12 +346,15 @@ void kern_overlay_scalar(struct kern_table *table)
         .panel_bytes = {[KERN_F32] = panel_bytes_f32,
                         [KERN_BF16] = panel_bytes_bf16,
                         [KERN_INT8] = panel_bytes_int8,
-                        [KERN_INT7] = panel_bytes_int8},
+                        [KERN_INT7] = panel_bytes_int8,
+                        [KERN_F16] = panel_bytes_f16,
+                        [KERN_S8] = panel_bytes_s8},
         .pack_floats = {[KERN_F32] = pack_f32, [KERN_BF16] = pack_bf16},
-        .pack_s8 = {[KERN_INT8] = pack_int8, [KERN_INT7] = pack_int7},
+        .pack_s8 = {[KERN_INT8] = pack_int8, [KERN_INT7] = pack_int7, [KERN_S8] = pack_s8},
+        .pack_f16 = pack_f16,
         .limit_s8 = kern_limit_s8_scalar,
         .quantise_weights = quantise_weights,
-        .f16_to_f32 = f16_to_f32,
+        .f16_to_f32 = kern_f16_to_f32_scalar,
         .bf16_to_f32 = bf16_to_f32,
         .s8_to_f32 = s8_to_f32,
     };

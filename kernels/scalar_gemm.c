@@ -5,6 +5,12 @@
  * The order of the sum is the level's own, and depends on k alone; |error| <= (k + 1) * 2^-24 *
  * (sum |x||w| + |bias|) before the epilogue.
  *
+ * KERN_F16. A panel is (k, 16) half; as KERN_F32, to the bit, on the weights as floats.
+ *
+ * KERN_S8. A panel is (k, 16) s8.
+ *     y[row][col] = epilogue(fmaf(sum over i of x[row][i] * (float)w[col][i], scale[col], bias[col]))
+ * |error| <= (k + 2) * 2^-24 * (|scale| * sum |x||w| + |bias|) before the epilogue.
+ *
  * KERN_BF16. A panel is (k / 2, 16, 2) bf16, k rounded up to 32 with zeros: panel[i / 2][j][i % 2]; a
  * row of activations is plain bf16, padded alike. As KERN_F32 on the rounded values, whose products
  * are exact in float; the odd k of a pair is added before the even one, as vdpbf16ps does. Sums may
@@ -23,30 +29,67 @@
  * scheme gives the same bytes for KERN_IDENTITY.
  */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/bf16.h"
 #include "kernels/levels.h"
 
-void kern_gemm_f32_scalar(const struct kern_gemm *job)
+/* The three products of floats: `load` makes floats of 16 weights. */
+static inline void multiply_floats(const struct kern_gemm *job, long size,
+                                   void (*load)(float w[KERN_PANEL], const char *from))
 {
     const long k = job->w->k;
     for (long p = job->p0; p < job->p1; p++) {
-        const float *panel = (const float *)job->w->panels + p * k * KERN_PANEL;
+        const char *panel = (const char *)job->w->panels + p * k * KERN_PANEL * size;
         const float *bias = job->w->bias + p * KERN_PANEL;
+        const float *scale = job->w->scheme == KERN_S8 ? job->w->scale + p * KERN_PANEL : NULL;
         for (long m = job->m0; m < job->m1; m++) {
             const float *x = job->x->f32 + m * job->x->stride;
             float *y = job->y + m * job->y_stride + p * KERN_PANEL;
             float sum[KERN_PANEL] = {0};
             for (long i = 0; i < k; i++) {
+                float w[KERN_PANEL];
+                load(w, panel + i * KERN_PANEL * size);
                 for (long j = 0; j < KERN_PANEL; j++)
-                    sum[j] += x[i] * panel[i * KERN_PANEL + j];
+                    sum[j] += x[i] * w[j];
             }
             for (long j = 0; j < KERN_PANEL; j++)
-                y[j] = sum[j] + bias[j];
+                y[j] = scale ? fmaf(sum[j], scale[j], bias[j]) : sum[j] + bias[j];
             if (job->epilogue == KERN_GELU)
                 kern_gelu_scalar(y, KERN_PANEL);
         }
     }
+}
+
+static void load_f32(float w[KERN_PANEL], const char *from)
+{
+    memcpy(w, from, KERN_PANEL * sizeof *w);
+}
+
+static void load_f16(float w[KERN_PANEL], const char *from)
+{
+    kern_f16_to_f32_scalar(w, (const uint16_t *)(const void *)from, KERN_PANEL);
+}
+
+static void load_s8(float w[KERN_PANEL], const char *from)
+{
+    for (int j = 0; j < KERN_PANEL; j++)
+        w[j] = (float)((const int8_t *)from)[j];
+}
+
+void kern_gemm_f32_scalar(const struct kern_gemm *job)
+{
+    multiply_floats(job, sizeof(float), load_f32);
+}
+
+void kern_gemm_f16_scalar(const struct kern_gemm *job)
+{
+    multiply_floats(job, sizeof(uint16_t), load_f16);
+}
+
+void kern_gemm_s8_scalar(const struct kern_gemm *job)
+{
+    multiply_floats(job, sizeof(int8_t), load_s8);
 }
 
 void kern_gemm_bf16_scalar(const struct kern_gemm *job)

@@ -9,7 +9,8 @@
 enum { PRODUCTS = 4, LAYERS_MAX = 48 };
 
 static const char *const product_names[PRODUCTS] = {"qkv", "out", "ffn1", "ffn2"};
-static const char *const scheme_names[KERN_SCHEMES] = {"f32", "bf16", "int8", "split", "int7"};
+static const char *const scheme_names[KERN_SCHEMES] = {"f32",  "bf16", "int8", "split",
+                                                       "int7", "f16",  "s8"};
 
 struct bench {
     const struct perf_settings *settings;
@@ -33,13 +34,18 @@ static void pack_layer(struct bench *bench)
     for (int p = 0; p < PRODUCTS; p++)
         longest = bench->k[p] > longest ? bench->k[p] : longest;
     float *floats = perf_memory((size_t)(KERN_PANEL * longest) * sizeof *floats);
-    int8_t *bytes = perf_memory((size_t)(KERN_PANEL * longest));
+    int8_t *bytes =
+        perf_memory((size_t)(2 * KERN_PANEL * longest)); /* s8, or zeros in half precision */
     perf_fill_weights(floats, (size_t)(KERN_PANEL * longest));
     const float *rows[KERN_PANEL];
     const int8_t *rows_s8[KERN_PANEL];
+    const uint16_t *rows_f16[KERN_PANEL];
     for (int i = 0; i < KERN_PANEL; i++) {
+        rows_f16[i] = (const uint16_t *)(const void *)(bytes + 2 * i * longest);
         rows[i] = floats + i * longest;
         rows_s8[i] = bytes + i * longest;
+        if (bench->scheme == KERN_F16)
+            continue;
         bench->table.quantise_weights(bytes + i * longest, rows[i], longest);
         if (bench->scheme == KERN_INT7)
             bench->table.limit_s8(bytes + i * longest, longest);
@@ -48,7 +54,9 @@ static void pack_layer(struct bench *bench)
     char *panel = bench->weights;
     for (int p = 0; p < PRODUCTS; p++)
         for (long i = 0; i < bench->n[p] / KERN_PANEL; i++) {
-            if (kern_is_quantised(bench->scheme))
+            if (bench->scheme == KERN_F16)
+                bench->table.pack_f16(panel, rows_f16, bench->k[p]);
+            else if (kern_is_quantised(bench->scheme) || bench->scheme == KERN_S8)
                 bench->table.pack_s8[bench->scheme](panel, bench->column_sum, rows_s8, bench->k[p]);
             else
                 bench->table.pack_floats[bench->scheme](panel, rows, bench->k[p]);

@@ -1,5 +1,6 @@
 #include "weights/pack.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static long padded(long n, long unit)
@@ -31,6 +32,12 @@ static size_t panels_bytes(const struct weights_pack_job *job)
     return (size_t)padded((long)(panel * (size_t)weights_pack_panels(job)), 64);
 }
 
+/* Whether a scheme's weights are s8. */
+static bool has_scales(enum kern_scheme scheme)
+{
+    return kern_is_quantised(scheme) || scheme == KERN_S8;
+}
+
 /* Column sums of a panel, in panels. */
 static size_t sum_blocks(const struct weights_pack_job *job)
 {
@@ -44,6 +51,18 @@ size_t weights_pack_bytes(const struct weights_pack_job *job)
     return panels_bytes(job) + sizeof(float) * vectors;
 }
 
+enum kern_scheme weights_held_scheme(const struct weights_pack_job *job)
+{
+    enum weights_dtype dtype = job->parts[0]->weight.dtype;
+    enum kern_scheme held = dtype == WEIGHTS_F16  ? KERN_F16
+                            : dtype == WEIGHTS_I8 ? KERN_S8
+                                                  : KERN_F32;
+    for (int i = 1; i < job->part_count; i++)
+        if (job->parts[i]->weight.dtype != dtype)
+            return KERN_F32;
+    return job->table->gemm[held] ? held : KERN_F32;
+}
+
 void weights_pack_begin(const struct weights_pack_job *job, void *memory)
 {
     size_t length = KERN_PANEL * (size_t)weights_pack_panels(job);
@@ -55,7 +74,7 @@ void weights_pack_begin(const struct weights_pack_job *job, void *memory)
         .panels = memory,
         .bias = vectors,
     };
-    if (kern_is_quantised(job->scheme)) {
+    if (has_scales(job->scheme)) {
         job->packed->scale = vectors + length;
         job->packed->column_sum = (const int32_t *)(const void *)(vectors + 2 * length);
     }
@@ -128,6 +147,7 @@ void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratc
     int8_t *bytes = (int8_t *)(floats + KERN_PANEL * padded(k, 64));
     const float *float_rows[KERN_PANEL] = {0};
     const int8_t *byte_rows[KERN_PANEL] = {0};
+    const uint16_t *half_rows[KERN_PANEL] = {0};
     float bias[KERN_PANEL] = {0}, scale[KERN_PANEL] = {0};
 
     for (int j = 0; j < KERN_PANEL; j++) {
@@ -137,7 +157,9 @@ void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratc
             continue;
         if (part->bias.data)
             bias[j] = ((const float *)part->bias.data)[n];
-        if (kern_is_quantised(job->scheme))
+        if (job->scheme == KERN_F16)
+            half_rows[j] = (const uint16_t *)part->weight.data + n * k;
+        else if (has_scales(job->scheme))
             byte_rows[j] = quantised_row(job, part, n, bytes + j * padded(k, 64),
                                          floats + j * padded(k, 64), &scale[j]);
         else
@@ -149,7 +171,9 @@ void weights_pack_panel(const struct weights_pack_job *job, long p, void *scratc
     char *panel =
         (char *)(uintptr_t)packed->panels + (size_t)p * table->panel_bytes[job->scheme](k);
     memcpy((float *)(uintptr_t)packed->bias + p * KERN_PANEL, bias, sizeof bias);
-    if (kern_is_quantised(job->scheme)) {
+    if (job->scheme == KERN_F16) {
+        table->pack_f16(panel, half_rows, k);
+    } else if (has_scales(job->scheme)) {
         int32_t *column_sum =
             (int32_t *)(uintptr_t)packed->column_sum + (size_t)p * sum_blocks(job) * KERN_PANEL;
         table->pack_s8[job->scheme](panel, column_sum, byte_rows, k);

@@ -18,6 +18,9 @@ struct weights_pack_job {
     struct kern_weights *packed; /* (sum of the parts' rows, columns) */
 };
 
+/* The scheme by which a job's weights can be computed in float as the file holds them; KERN_F32 where they are floats
+ * there, or the level has nothing faster. */
+enum kern_scheme weights_held_scheme(const struct weights_pack_job *job);
 /* Bytes that the packed matrix, its bias, scales and column sums take, a multiple of 64. */
 size_t weights_pack_bytes(const struct weights_pack_job *job);
 /* Panels of the packed matrix. */

@@ -140,8 +140,7 @@ long q8_stride(long width)
     return bytes % 4096 == 0 ? bytes + KERN_Q8_ALIGN : bytes;
 }
 
-static void pack_common(struct packed *packed, enum kern_scheme scheme, const float *bias, long n,
-                        long k)
+void pack_common(struct packed *packed, enum kern_scheme scheme, const float *bias, long n, long k)
 {
     const long padded = round_up(n, KERN_PANEL);
     packed->bias = GUARDED(float, padded, GUARD_AFTER);

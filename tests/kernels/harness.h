@@ -66,6 +66,8 @@ void pack_float_weights(struct packed *packed, const struct kern_table *table,
 /* For KERN_INT8 and KERN_INT7, the weights limited already. */
 void pack_s8_weights(struct packed *packed, const struct kern_table *table, enum kern_scheme scheme,
                      const int8_t *w, const float *scale, const float *bias, long n, long k);
+/* Fills in all but the panels, scales and column sums. */
+void pack_common(struct packed *packed, enum kern_scheme scheme, const float *bias, long n, long k);
 void packed_free(struct packed *packed);
 
 /* Fills the table for a level; returns 0 where this machine cannot

@@ -58,14 +58,18 @@ START_TEST(table_is_whole)
     ck_assert(kern_is_quantised(table.fast_int8) && table.gemm[table.fast_int8]);
     ck_assert_int_ge(table.panel_group, 1);
     for (int scheme = 0; scheme < KERN_SCHEMES; scheme++) {
-        const int optional = scheme == KERN_SPLIT_BF16 || kern_is_quantised(scheme);
-        if (optional && !table.gemm[scheme])
+        if (scheme != KERN_F32 && scheme != KERN_BF16 && !table.gemm[scheme])
             continue;
         ck_assert(table.gemm[scheme] && table.panel_bytes[scheme]);
-        ck_assert(scheme == KERN_F32 || table.prepare[scheme]);
-        ck_assert(table.attention[scheme] && table.attention_scratch[scheme]);
-        ck_assert(kern_is_quantised(scheme) ? table.pack_s8[scheme] != NULL
-                                            : table.pack_floats[scheme] != NULL);
+        const int reads_floats = scheme == KERN_F32 || scheme == KERN_F16 || scheme == KERN_S8;
+        ck_assert((table.prepare[scheme] == NULL) == reads_floats);
+        if (scheme == KERN_F16)
+            ck_assert(table.pack_f16 != NULL);
+        else if (kern_is_quantised((enum kern_scheme)scheme) || scheme == KERN_S8)
+            ck_assert(table.pack_s8[scheme] != NULL);
+        else
+            ck_assert(table.pack_floats[scheme] != NULL);
+        ck_assert(reads_floats || (table.attention[scheme] && table.attention_scratch[scheme]));
     }
     ck_assert(table.form[KERN_F32] == KERN_FLOATS && table.form[KERN_SPLIT_BF16] == KERN_FLOATS);
     ck_assert(table.add_norm && table.query_group > 0);

@@ -236,6 +236,123 @@ START_TEST(bf16_is_within_its_bound)
 }
 END_TEST
 
+/* Packs half-precision weights (n, k), and the same as floats. */
+static void pack_halves(struct packed *packed, const struct kern_table *table, const uint16_t *w,
+                        const float *bias, long n, long k)
+{
+    const long padded = round_up(n, KERN_PANEL);
+    const size_t bytes = table->panel_bytes[KERN_F16](k);
+    packed->panels = guard_alloc((size_t)(padded / KERN_PANEL) * bytes, GUARD_AFTER);
+    for (long p = 0; p < padded / KERN_PANEL; p++) {
+        const uint16_t *rows[KERN_PANEL];
+        for (long j = 0; j < KERN_PANEL; j++)
+            rows[j] = p * KERN_PANEL + j < n ? w + (p * KERN_PANEL + j) * k : NULL;
+        table->pack_f16((char *)packed->panels + (size_t)p * bytes, rows, k);
+    }
+    pack_common(packed, KERN_F16, bias, n, k);
+}
+
+/* Half-precision weights give the bits of the same floats. */
+static void check_f16(const struct kern_table *table, long m, long n, long k)
+{
+    struct random random = {(uint64_t)(m * 1000037 + n * 1019 + k)};
+    struct problem p;
+    problem_init(&p, &random, m, n, k, INPUT_RANDOM);
+    uint16_t *halves = GUARDED(uint16_t, n * k, GUARD_AFTER);
+    float *w = GUARDED(float, n *k, GUARD_AFTER);
+    for (long i = 0; i < n * k; i++) /* any but infinity and NaN */
+        halves[i] = (uint16_t)(random_bits(&random) % 0x7c00 | (random_bits(&random) & 0x8000));
+    table->f16_to_f32(w, halves, n * k);
+    struct packed held, plain;
+    pack_halves(&held, table, halves, p.bias, n, k);
+    pack_float_weights(&plain, table, KERN_F32, w, p.bias, n, k);
+    const struct kern_rows x = {.f32 = p.x, .stride = p.x_stride};
+
+    struct kern_gemm job = whole_job(&p, &x, &plain.weights);
+    table->gemm[KERN_F32](&job);
+    float *expected = copy_output(&p);
+    job = whole_job(&p, &x, &held.weights);
+    table->gemm[KERN_F16](&job);
+    float *found = copy_output(&p);
+    ck_assert_mem_eq(found, expected, (size_t)(m * round_up(n, KERN_PANEL)) * sizeof(float));
+    check_parts(table, &p, &job, expected);
+    job.epilogue = KERN_GELU;
+    table->gemm[KERN_F16](&job);
+    check_gelu(&p, expected);
+
+    free(found);
+    free(expected);
+    guard_free(halves);
+    guard_free(w);
+    packed_free(&held);
+    packed_free(&plain);
+    problem_free(&p);
+}
+
+/* Weights held as s8, against double. */
+static void check_held_s8(const struct kern_table *table, long m, long n, long k)
+{
+    struct random random = {(uint64_t)(m * 1000039 + n * 1021 + k)};
+    struct problem p;
+    problem_init(&p, &random, m, n, k, INPUT_RANDOM);
+    int8_t *w = GUARDED(int8_t, n * k, GUARD_AFTER);
+    float *scale = GUARDED(float, n, GUARD_AFTER);
+    random_fill_s8(&random, w, n * k);
+    random_fill(&random, scale, n, INPUT_RANDOM);
+    struct packed packed;
+    pack_s8_weights(&packed, table, KERN_S8, w, scale, p.bias, n, k);
+    const struct kern_rows x = {.f32 = p.x, .stride = p.x_stride};
+    struct kern_gemm job = whole_job(&p, &x, &packed.weights);
+    table->gemm[KERN_S8](&job);
+    for (long i = 0; i < m; i++)
+        for (long j = 0; j < n; j++) {
+            double sum = 0, size = 0;
+            for (long d = 0; d < k; d++) {
+                const double product = (double)p.x[i * p.x_stride + d] * (double)w[j * k + d];
+                sum += product;
+                size += fabs(product);
+            }
+            const double want = sum * (double)scale[j] + (double)p.bias[j];
+            const double bound = (double)(k + 2) * 0x1p-24 * 1.001 *
+                                 (size * fabs((double)scale[j]) + fabs((double)p.bias[j]));
+            const double y = (double)p.y[i * p.y_stride + j];
+            require(fabs(y - want) <= bound, "m %ld n %ld k %ld: (%ld, %ld) is %.9g, exactly %.9g",
+                    m, n, k, i, j, y, want);
+        }
+    float *plain = copy_output(&p);
+    check_parts(table, &p, &job, plain);
+    job.epilogue = KERN_GELU;
+    table->gemm[KERN_S8](&job);
+    check_gelu(&p, plain);
+
+    free(plain);
+    guard_free(w);
+    guard_free(scale);
+    packed_free(&packed);
+    problem_free(&p);
+}
+
+START_TEST(held_weights_are_within_their_bounds)
+{
+    struct kern_table table;
+    if (!level_table(&table, _i))
+        return;
+    void (*const checks[])(const struct kern_table *, long, long, long) = {check_f16,
+                                                                           check_held_s8};
+    const enum kern_scheme held[] = {KERN_F16, KERN_S8};
+    for (int c = 0; c < 2; c++) {
+        if (!table.gemm[held[c]])
+            continue;
+        for (long m = 0; m < COUNT(rows_list); m++)
+            for (long k = 0; k < COUNT(depth_list); k++)
+                checks[c](&table, rows_list[m], columns_list[m % COUNT(columns_list)],
+                          depth_list[k]);
+        checks[c](&table, 67, 51, 1031);
+        checks[c](&table, 2, 771, 768);
+    }
+}
+END_TEST
+
 /* Rows quantised by the specification, as `scheme` reads them. */
 static struct kern_rows quantise(const struct kern_table *specification, enum kern_scheme scheme,
                                  const struct problem *p)
@@ -451,6 +568,7 @@ static void add(TCase *tests)
     add_level_test(tests, int7_is_exact);
     add_level_test(tests, int7_large_is_exact);
     add_level_test(tests, limited_weights_are_safe);
+    add_level_test(tests, held_weights_are_within_their_bounds);
     tcase_add_loop_test(tests, s8_specification, 0, 2);
 }
 
