@@ -2,7 +2,8 @@
 
     worker.py DIRECTORY PEER THREADS
 
-Reads lines `CELL SECONDS` on standard input; answers each with a JSON line: the milliseconds of every repetition, at least 3.
+Reads lines `CELL SECONDS` on standard input; answers each with a JSON line: the milliseconds of every repetition, at least 3,
+or 1 where that took 4 times as long as was asked for.
 """
 
 import json
@@ -84,7 +85,7 @@ PEERS = {
 def timed(run, inputs, seconds):
     times = []
     begin = time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - begin < seconds:
+    while time.perf_counter() - begin < (4 * seconds if len(times) < 3 else seconds):
         start = time.perf_counter()
         for ids, mask in inputs:
             run(ids, mask)
