@@ -9,7 +9,7 @@
 #include "server/internal.h"
 
 /* An encoding that a very long text made large is not worth keeping. */
-enum { MAX_POOLED_TEXT = 4096 };
+enum { MAX_POOLED_TEXT = 4096, MAX_RETRY_SECONDS = 60 };
 
 static void discard_answer(struct server_exchange *exchange)
 {
@@ -87,15 +87,30 @@ void server_fail(struct server_exchange *exchange, unsigned status, const char *
     server_answer(exchange, status, &json);
 }
 
-void server_fail_overloaded(struct server_exchange *exchange)
+void server_fail_overloaded(struct server_exchange *exchange, enum server_room room, int64_t wait)
 {
     struct server *server = exchange->server;
+    const struct server_options *options = &server->options;
     int tokens, texts = server_queue_waiting(server->queue, &tokens);
-    server_count(exchange->meter, SERVER_COUNT_SHED_QUEUE, 1);
-    exchange->retry_after = 1 + (int)((uint64_t)server_now() / 1000 % 3);
-    server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
-                "the queue is full: %d texts of %d tokens wait, at most %d of %d may", texts,
-                tokens, server->options.max_queue, server->options.max_queue_tokens);
+    int64_t seconds = wait / 1000000000 + 1, ms = wait / 1000000;
+    if (seconds > MAX_RETRY_SECONDS)
+        seconds = MAX_RETRY_SECONDS;
+    exchange->retry_after = (int)seconds + (int)(server_random(server) % ((uint32_t)seconds + 2));
+    server_count(exchange->meter,
+                 room == SERVER_ROOM_LATE ? SERVER_COUNT_EXPIRED_QUEUED : SERVER_COUNT_SHED_QUEUE,
+                 1);
+    if (room == SERVER_ROOM_LATE)
+        server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
+                    "the request would wait for about %lld ms, beyond its deadline", (long long)ms);
+    else if (room == SERVER_ROOM_SLOW)
+        server_fail(
+            exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
+            "the queue is full: the request would wait for about %lld ms, at most %d may be",
+            (long long)ms, options->max_queue_ms);
+    else
+        server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
+                    "the queue is full: %d texts of %d tokens wait, at most %d of %d may", texts,
+                    tokens, options->max_queue, options->max_queue_tokens);
 }
 
 void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char *what)
@@ -108,27 +123,36 @@ void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char
 
 bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
 {
-    distil_status status = exchange->job.status;
-    if (status == DISTIL_OK)
-        return true;
-    if (exchange->job.abandoned) {
+    const struct server_job *job = &exchange->job;
+    switch (job->fate) {
+    case SERVER_COMPUTED:
+        if (job->status)
+            server_fail(exchange, failure, SERVER_ERROR_BACKEND, NULL, "the model failed: %s",
+                        distil_strerror(job->status));
+        break;
+    case SERVER_ABANDONED:
         server_count(exchange->meter, SERVER_COUNT_ABANDONED, 1);
         server_fail(exchange, 499, SERVER_ERROR_CANCELLED, NULL,
                     "the client closed its side of the connection before the request was computed");
-    } else if (status == DISTIL_BUSY) {
+        break;
+    case SERVER_EXPIRED:
+        server_count(exchange->meter,
+                     job->begun ? SERVER_COUNT_EXPIRED_COMPUTED : SERVER_COUNT_EXPIRED_TAKEN, 1);
+        server_fail(exchange, 504, SERVER_ERROR_TIMEOUT, NULL,
+                    "the deadline of %lld ms passed before the request was computed",
+                    (long long)(job->deadline - exchange->began) / 1000000);
+        break;
+    case SERVER_STOPPED:
         server_count(exchange->meter, SERVER_COUNT_SHED_STOPPING, 1);
         exchange->retry_after = 1;
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
                     "the server stopped before the request was computed");
-    } else {
-        server_fail(exchange, failure, SERVER_ERROR_BACKEND, NULL, "the model failed: %s",
-                    distil_strerror(status));
+        break;
     }
-    return false;
+    return job->status == DISTIL_OK;
 }
 
-bool server_work_create(struct server_exchange *exchange, const struct server_model *model,
-                        int count)
+bool server_work_create(struct server_exchange *exchange, struct server_model *model, int count)
 {
     struct server_job *job = &exchange->job;
     size_t texts = (size_t)count * sizeof(distil_tokens *);

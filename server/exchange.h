@@ -81,6 +81,7 @@ struct server_exchange {
 #define SERVER_ERROR_OVERLOADED "Overloaded"
 #define SERVER_ERROR_UNHEALTHY "Unhealthy"
 #define SERVER_ERROR_CANCELLED "Cancelled"
+#define SERVER_ERROR_TIMEOUT "Timeout"
 #define SERVER_ERROR_NOT_FOUND "NotFound"
 #define SERVER_ERROR_METHOD "MethodNotAllowed"
 #define SERVER_ERROR_MEDIA_TYPE "UnsupportedMediaType"
@@ -99,8 +100,10 @@ void server_answer_text(struct server_exchange *exchange, const char *type, char
  * field where one is at fault (else NULL). Replaces an answer given before. */
 void server_fail(struct server_exchange *exchange, unsigned status, const char *type,
                  const char *field, const char *format, ...) __attribute__((format(printf, 5, 6)));
-/* 503 with a Retry-After between 1 and 3 seconds, so that clients do not all come back at once. */
-void server_fail_overloaded(struct server_exchange *exchange);
+/* 503 for a job that was refused and would have had to wait for nanoseconds. Retry-After is the time
+ * in which that is expected to be done, and up to as much more, so that clients do not all come back
+ * at once. */
+void server_fail_overloaded(struct server_exchange *exchange, enum server_room room, int64_t wait);
 /* 429 to a client that may ask again in so many nanoseconds: "WHAT: the next one in N s". */
 void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char *what);
 /* Answers a job that was not computed, with the status failure where it was the model that failed.
@@ -109,8 +112,7 @@ bool server_job_succeeded(struct server_exchange *exchange, unsigned failure);
 
 /* Makes room in exchange->job for count texts of a model. False, with 500 answered, when memory
  * runs out. */
-bool server_work_create(struct server_exchange *exchange, const struct server_model *model,
-                        int count);
+bool server_work_create(struct server_exchange *exchange, struct server_model *model, int count);
 /* Encodes text i, as distil_encode. */
 distil_status server_work_encode(struct server_exchange *exchange, int i, const char *text,
                                  const char *pair, distil_truncation truncation,

@@ -97,6 +97,8 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
     case 'x':
         if (strcasecmp(name, "X-Request-Id") == 0) {
             headers->request_id = value;
+        } else if (strcasecmp(name, "X-Request-Timeout-Ms") == 0) {
+            headers->request_timeout = value;
         } else if (strcasecmp(name, "X-API-Key") == 0) {
             headers->api_keys++;
             headers->api_key = value;
@@ -107,6 +109,17 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
     default:
         break;
     }
+}
+
+int64_t server_headers_timeout(const struct server_headers *headers)
+{
+    const char *digit = headers->request_timeout;
+    int64_t ms = 0;
+    if (!digit)
+        return 0;
+    for (; *digit >= '0' && *digit <= '9'; digit++)
+        ms = ms > (INT64_MAX - 9) / 10 ? INT64_MAX : ms * 10 + (*digit - '0');
+    return *digit || ms == 0 ? -1 : ms;
 }
 
 /* An intermediary that sees the end of a message elsewhere could be made to smuggle requests. The

@@ -19,7 +19,8 @@ struct server_header_fields {
 struct server_headers {
     unsigned content_lengths, transfer_encodings, hosts; /* how often each is given */
     uint64_t content_length;
-    const char *content_type, *content_encoding, *transfer_encoding, *request_id, *traceparent;
+    const char *content_type, *content_encoding, *transfer_encoding, *request_id, *traceparent,
+        *request_timeout;
     const char *authorization, *api_key;
     unsigned authorizations, api_keys, traceparents; /* how often each is given */
     const char *origin, *requested_method;           /* of the CORS protocol */
@@ -36,6 +37,10 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
 
 /* What makes it doubtful where the message ends or whom it is for; NULL where nothing does. */
 const char *server_headers_problem(const struct server_headers *headers, bool is_1_0);
+
+/* The milliseconds of X-Request-Timeout-Ms: 0 where it is not given, -1 where it is no whole number
+ * of at least 1. One too large for the type is the largest. */
+int64_t server_headers_timeout(const struct server_headers *headers);
 
 /* Whether they say that a body follows. */
 static inline bool server_headers_frame_body(const struct server_headers *headers)

@@ -81,7 +81,9 @@ static enum MHD_Result dispatch(struct http_exchange *http)
         return MHD_YES;
     }
     if (!exchange->status && exchange->finish) {
-        if (server_queue_reserve(queue, exchange->job.count, exchange->job.tokens)) {
+        int64_t wait;
+        enum server_room room = server_queue_reserve(queue, &exchange->job, &wait);
+        if (room == SERVER_ROOM) {
             exchange->job.done = on_job_done;
             exchange->job.gone = on_job_asked;
             http->fd = descriptor_of(http->connection);
@@ -90,7 +92,7 @@ static enum MHD_Result dispatch(struct http_exchange *http)
             server_queue_push(queue, &exchange->job);
             return MHD_YES;
         }
-        server_fail_overloaded(exchange);
+        server_fail_overloaded(exchange, room, wait);
     }
     return http_respond(http);
 }
@@ -143,7 +145,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (http->suspended) {
         atomic_fetch_sub_explicit(&http->exchange.server->suspended, 1, memory_order_relaxed);
         http->exchange.finish(&http->exchange);
-        http->close = http->close || http->exchange.job.abandoned;
+        http->close = http->close || http->exchange.job.fate == SERVER_ABANDONED;
         return http_respond(http);
     }
     http->counted = true;

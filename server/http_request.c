@@ -74,6 +74,21 @@ static bool is_preflight(const struct server_exchange *exchange,
            strcmp(exchange->method, "OPTIONS") == 0;
 }
 
+/* False where the client's own timeout cannot be read. */
+static bool set_deadline(struct http_exchange *http)
+{
+    struct server_exchange *exchange = &http->exchange;
+    const struct server_options *options = &exchange->server->options;
+    int64_t timeout = server_headers_timeout(&http->headers);
+    if (timeout > options->max_request_timeout_ms)
+        timeout = options->max_request_timeout_ms;
+    if (timeout == 0)
+        timeout = options->request_timeout_ms;
+    if (timeout > 0)
+        exchange->job.deadline = exchange->began + timeout * 1000000;
+    return timeout >= 0;
+}
+
 static void check_headers(struct http_exchange *http, bool is_1_0)
 {
     struct server_exchange *exchange = &http->exchange;
@@ -114,6 +129,11 @@ static void check_headers(struct http_exchange *http, bool is_1_0)
     else if (headers->content_encoding && strcasecmp(headers->content_encoding, "identity") != 0)
         server_fail(exchange, 415, SERVER_ERROR_MEDIA_TYPE, NULL,
                     "the content encoding %s is not supported", headers->content_encoding);
+    else if (exchange->route->needs_model && !set_deadline(http))
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "X-Request-Timeout-Ms",
+                    "X-Request-Timeout-Ms must be a whole number of milliseconds from 1, not "
+                    "\"%.40s\"",
+                    headers->request_timeout);
     else if (exchange->route->needs_model && !ready) {
         exchange->retry_after = 1;
         server_count(exchange->meter, SERVER_COUNT_SHED_LOADING, 1);

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "server/lanes.h"
 #include "server/metrics.h"
 #include "server/model.h"
 #include "server/queue.h"
@@ -27,12 +28,14 @@ struct server {
     atomic_int in_flight; /* complete requests that are not yet fully answered */
     atomic_int suspended; /* requests with the workers, or waiting for one */
     atomic_int connections; /* open */
+    atomic_ullong draws;    /* of random numbers */
     uint64_t id_seed;
     int64_t drain_began;
     bool loaded;
 
     struct server_metrics *metrics; /* a meter for each HTTP thread, each worker, and the rest */
-    struct server_model *models;    /* (options.model_count) */
+    struct server_lanes lanes;
+    struct server_model *models; /* (options.model_count) */
     struct server_queue *queue;
     struct server_workers *workers;
     struct server_access *access;
@@ -59,5 +62,8 @@ static inline enum server_state server_get_state(const struct server *server)
 {
     return (enum server_state)atomic_load_explicit(&server->state, memory_order_acquire);
 }
+
+/* A number that clients cannot foresee, for spreading them out. Not for secrets. */
+uint32_t server_random(struct server *server);
 
 #endif

@@ -15,12 +15,12 @@ struct server_metrics;
 
 /* In the order of the table in metrics.c, where their names stand. */
 enum server_counter {
-    SERVER_COUNT_SHED_QUEUE,     /* requests answered 503: the queue was full */
-    SERVER_COUNT_SHED_RATE,      /* 429: the client was over its own limit */
-    SERVER_COUNT_SHED_LOADING,   /* 503: the model was being loaded */
-    SERVER_COUNT_SHED_STOPPING,  /* 503: the server stopped first */
-    SERVER_COUNT_EXPIRED_QUEUED, /* requests whose deadline was over when they came to the queue */
-    SERVER_COUNT_EXPIRED_TAKEN,  /* when their turn came */
+    SERVER_COUNT_SHED_QUEUE,       /* requests answered 503: the queue was full */
+    SERVER_COUNT_SHED_RATE,        /* 429: the client was over its own limit */
+    SERVER_COUNT_SHED_LOADING,     /* 503: the model was being loaded */
+    SERVER_COUNT_SHED_STOPPING,    /* 503: the server stopped first */
+    SERVER_COUNT_EXPIRED_QUEUED,   /* requests whose deadline would be over before their turn */
+    SERVER_COUNT_EXPIRED_TAKEN,    /* when their turn came */
     SERVER_COUNT_EXPIRED_COMPUTED, /* before the rest of their texts was computed */
     SERVER_COUNT_ABANDONED,        /* requests whose client had gone */
     SERVER_COUNT_TRUNCATED,        /* texts that were cut at the window */

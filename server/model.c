@@ -21,10 +21,39 @@ static void find_sentiment(struct server_model *model)
     }
 }
 
-distil_status server_model_open(struct server_model *model,
-                                const struct server_model_options *options, distil_error *error)
+static distil_status make_seats(struct server_model *model, const struct server_lanes *lanes,
+                                int batch_texts, distil_error *error)
 {
-    distil_status status = distil_model_open(options->path, &options->engine, &model->model, error);
+    size_t logits = (size_t)batch_texts * (size_t)(model->info->label_count + 1);
+    int i;
+    model->seats = calloc((size_t)lanes->count, sizeof(*model->seats));
+    model->costs = calloc((size_t)lanes->kinds, sizeof(*model->costs));
+    if (!model->seats || !model->costs)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for a model");
+    model->lane_count = lanes->count;
+    for (i = 0; i < lanes->count; i++) {
+        const struct server_lane *lane = &lanes->each[i];
+        struct server_seat *seat = &model->seats[i];
+        distil_status status =
+            distil_session_create(model->model, lane->cores, &seat->session, error);
+        if (status)
+            return status;
+        seat->logits = malloc(logits * sizeof(float));
+        if (!seat->logits)
+            return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for a model");
+        server_cost_init(&model->costs[lane->kind], model->info, lane->cores);
+    }
+    return DISTIL_OK;
+}
+
+distil_status server_model_open(struct server_model *model,
+                                const struct server_model_options *options,
+                                const struct server_lanes *lanes, int batch_texts,
+                                distil_error *error)
+{
+    distil_status status;
+    memset(model, 0, sizeof(*model));
+    status = distil_model_open(options->path, &options->engine, &model->model, error);
     if (status)
         return status;
     model->name = options->name ? options->name : "default";
@@ -32,8 +61,12 @@ distil_status server_model_open(struct server_model *model,
     find_sentiment(model);
     model->predictions = calloc((size_t)model->info->label_count + 1, sizeof(atomic_ullong));
     if (!model->predictions)
-        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the model's counters");
-    return DISTIL_OK;
+        status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the model's counters");
+    if (!status)
+        status = make_seats(model, lanes, batch_texts, error);
+    if (status)
+        server_model_close(model);
+    return status;
 }
 
 void server_model_count(const struct server_model *model, const float *logits)
@@ -51,11 +84,16 @@ void server_model_count(const struct server_model *model, const float *logits)
 
 void server_model_close(struct server_model *model)
 {
+    int i;
     if (!model)
         return;
+    for (i = 0; i < model->lane_count; i++) {
+        distil_session_free(model->seats[i].session);
+        free(model->seats[i].logits);
+    }
+    free(model->seats);
+    free(model->costs);
     distil_model_free(model->model);
     free(model->predictions);
-    model->predictions = NULL;
-    model->model = NULL;
-    model->info = NULL;
+    memset(model, 0, sizeof(*model));
 }

@@ -1,4 +1,5 @@
-/* model.h: a model as the server holds it: opened, named, and described once for all answers. */
+/* model.h: a model as the server holds it: opened, named, described once for all answers, with what
+ * computing it takes. */
 #ifndef SERVER_MODEL_H
 #define SERVER_MODEL_H
 
@@ -6,7 +7,15 @@
 #include <stdbool.h>
 
 #include "engine/distil.h"
+#include "server/cost.h"
+#include "server/queue.h"
 #include "server/server.h"
+
+/* What computing a batch on a lane takes. */
+struct server_seat {
+    distil_session *session;
+    float *logits; /* (texts of a batch, label_count) */
+};
 
 struct server_model {
     const char *name;
@@ -15,10 +24,20 @@ struct server_model {
     /* Labels by which a two-way sentiment model is known; both -1 for every other model. */
     int positive, negative;
     atomic_ullong *predictions; /* (label_count): texts answered with each label */
+
+    int lane_count;
+    struct server_seat *seats; /* (lane_count) */
+    /* Of the queue, which guards them. */
+    struct server_cost *costs; /* (kinds of lanes) */
+    struct server_flow flows[SERVER_FLOWS];
 };
 
+/* Opens the model, with a seat for batches of batch_texts on each lane. On failure nothing is left
+ * open. */
 distil_status server_model_open(struct server_model *model,
-                                const struct server_model_options *options, distil_error *error);
+                                const struct server_model_options *options,
+                                const struct server_lanes *lanes, int batch_texts,
+                                distil_error *error);
 /* Counts the labels that logits (label_count) come out as: the likeliest, or where labels do not
  * exclude each other all that are more likely than not. */
 void server_model_count(const struct server_model *model, const float *logits);

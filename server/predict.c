@@ -85,7 +85,7 @@ static void finish_text(struct server_exchange *exchange)
 }
 
 static void predict_text(struct server_exchange *exchange, struct prediction *prediction,
-                         const struct server_model *model)
+                         struct server_model *model)
 {
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(prediction->root, "text");
     distil_error error;
@@ -259,7 +259,7 @@ static bool read_options(struct server_exchange *exchange, struct prediction *pr
 }
 
 static void predict_inputs(struct server_exchange *exchange, struct prediction *prediction,
-                           const struct server_model *model)
+                           struct server_model *model)
 {
     const cJSON *inputs = cJSON_GetObjectItemCaseSensitive(prediction->root, "inputs");
     int limit = exchange->server->options.max_client_batch, count = 1;
@@ -292,7 +292,7 @@ static void predict_inputs(struct server_exchange *exchange, struct prediction *
 
 void server_handle_predict(struct server_exchange *exchange)
 {
-    const struct server_model *model = &exchange->server->models[0];
+    struct server_model *model = &exchange->server->models[0];
     struct server_problem problem;
     struct prediction *prediction;
     cJSON *root = server_json_parse(exchange->body, exchange->body_length, &problem);

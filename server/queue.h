@@ -1,9 +1,12 @@
-/* queue.h: texts waiting to be computed, in order of arrival, and the batches cut from them.
+/* queue.h: texts waiting to be computed, and the batches cut from them.
  *
- * A request is a job of one or more encoded texts for one model. A worker that is free takes what
- * waits at once, up to a budget of tokens: texts of several jobs are computed together, and a job
- * larger than the budget is split across batches and answered whole. Nobody waits for a batch to
- * fill. */
+ * A request is a job of one or more encoded texts for one model. Jobs wait in flows, two for each
+ * model: one of short jobs, one of long ones. Flows take turns, a batch each, and a flow is served
+ * in order of arrival, so a short text waits for one long batch at most, and a long one is not
+ * overtaken for ever. A job larger than a batch is split and answered whole; between its batches the
+ * jobs behind it have theirs. Whenever a job arrives or a batch ends, idle cores are given what waits: on
+ * how many of them a batch is computed, and how large it is, follow from what it is expected to
+ * take. Nobody waits for a batch to fill. docs/scheduling.md has the reasons. */
 #ifndef SERVER_QUEUE_H
 #define SERVER_QUEUE_H
 
@@ -11,24 +14,35 @@
 #include <stdint.h>
 
 #include "engine/distil.h"
+#include "server/lanes.h"
 
 struct server_model;
 struct server_queue;
 
+/* Why a job was not computed. */
+enum server_fate {
+    SERVER_COMPUTED,
+    SERVER_ABANDONED, /* nobody waits for the answer any more */
+    SERVER_EXPIRED,   /* its deadline passed */
+    SERVER_STOPPED    /* the server ended */
+};
+
 struct server_job {
-    const struct server_model *model;
+    struct server_model *model;
     int count;
     distil_tokens **texts;                /* (count) */
     float *logits;                        /* (count, label_count), written by the workers */
     int tokens;                           /* of all texts */
-    void (*done)(struct server_job *job); /* called by the worker that finished the last text */
+    int64_t deadline;                     /* monotonic nanoseconds; 0: none */
+    void (*done)(struct server_job *job); /* called when the last text is computed or given up */
     /* Whether nobody waits for the answer any more; called while the job waits, with the queue
        locked. NULL: somebody always does. */
     bool (*gone)(struct server_job *job);
 
     /* Set when done. */
-    distil_status status; /* DISTIL_BUSY: the server stopped before the job was computed */
-    bool abandoned;       /* it was gone, and not all of its texts were computed */
+    distil_status status; /* of the computation; DISTIL_BUSY where fate is not SERVER_COMPUTED */
+    enum server_fate fate;
+    bool begun; /* where fate is not SERVER_COMPUTED: some of its texts were taken before */
     int64_t queued, taken,
         ended;       /* monotonic nanoseconds: pushed, first text taken, last computed */
     int batch_texts; /* texts in the batch that finished the job */
@@ -39,43 +53,75 @@ struct server_job {
     struct server_job *link;
 };
 
+/* Jobs of one model that are alike in length, in the order in which they are served. The queue's
+ * own. */
+struct server_flow {
+    struct server_model *model;
+    struct server_job *head, *tail;
+    int texts, tokens;        /* not yet taken */
+    double squares;           /* of the lengths of those */
+    bool waits;               /* for its turn: it is in the queue's ring */
+    struct server_flow *next; /* in the ring */
+};
+
+enum { SERVER_SHORT, SERVER_LONG, SERVER_FLOWS };
+
 struct server_batch {
-    const struct server_model *model;
-    int count, capacity;
-    int tokens;
+    struct server_model *model;
+    int count, tokens;
+    double squares;
     const distil_tokens **texts; /* (count) */
     float **logits;              /* (count): where each text's logits go */
     struct server_job **jobs;    /* (count) */
 };
 
+struct server_queue_options {
+    int max_texts, max_tokens; /* that may wait */
+    int64_t max_wait;          /* nanoseconds that a job may be expected to wait; 0: any */
+    int max_batch_tokens;      /* of a batch of several texts */
+    int64_t max_batch_time;    /* nanoseconds, the same */
+};
+
+enum server_room {
+    SERVER_ROOM,      /* it was reserved */
+    SERVER_ROOM_FULL, /* as many texts or tokens wait as may */
+    SERVER_ROOM_SLOW, /* it would wait longer than may be */
+    SERVER_ROOM_LATE  /* it would wait beyond its deadline */
+};
+
 /* Monotonic nanoseconds. */
 int64_t server_now(void);
 
-/* max_texts, of max_tokens together, may wait. NULL when memory runs out. */
-struct server_queue *server_queue_create(int max_texts, int max_tokens);
+/* The most texts of a batch: the shortest, [CLS] and [SEP] alone, has two tokens. */
+static inline int server_batch_texts(int max_batch_tokens)
+{
+    return max_batch_tokens / 2 + 1;
+}
+
+/* The lanes must outlive the queue. NULL when memory runs out. */
+struct server_queue *server_queue_create(const struct server_queue_options *options,
+                                         const struct server_lanes *lanes);
 void server_queue_free(struct server_queue *queue);
 
-/* Takes room for count texts: false when they do not fit beside those waiting. Room is given back
- * as texts are taken. A request of more than the queue holds fits an empty queue. */
-bool server_queue_reserve(struct server_queue *queue, int count, int tokens);
+/* Takes room for a job, whose model, texts, tokens and deadline are set. Room is given back as texts
+ * are taken. A job of more than the queue holds fits an empty queue. *wait is set to the
+ * nanoseconds that it is, or would be, expected to wait. */
+enum server_room server_queue_reserve(struct server_queue *queue, const struct server_job *job,
+                                      int64_t *wait);
 /* Adds a job for which room was reserved. After server_queue_close it is done at once with
- * DISTIL_BUSY. */
+ * SERVER_STOPPED. */
 void server_queue_push(struct server_queue *queue, struct server_job *job);
 /* Texts waiting, and their tokens. */
 int server_queue_waiting(struct server_queue *queue, int *tokens);
+/* Nanoseconds until all that waits is computed, as far as can be told. */
+int64_t server_queue_drain_time(struct server_queue *queue);
 
-/* Waits for texts and takes those of one model, up to max_tokens (the first is taken whatever its
- * length) and the batch's capacity. Jobs whose turn it is and that nobody waits for are done
- * uncomputed. False when the queue is closed and empty. */
-bool server_queue_take(struct server_queue *queue, struct server_batch *batch, int max_tokens);
-/* Tells the jobs of a batch how it went, and calls those that are done. Empties the batch. */
-void server_queue_finish(struct server_queue *queue, struct server_batch *batch,
-                         distil_status status);
-/* Gives up what waits, with DISTIL_BUSY, and lets the workers end. */
+/* Waits for a batch for a lane and returns it; NULL when the queue is closed and empty. Each lane is
+ * waited on by one thread. */
+struct server_batch *server_queue_take(struct server_queue *queue, int lane);
+/* Tells the jobs of the lane's batch how it went, and calls those that are done. */
+void server_queue_finish(struct server_queue *queue, int lane, distil_status status);
+/* Gives up what waits, with SERVER_STOPPED, and lets the workers end. */
 void server_queue_close(struct server_queue *queue);
-
-/* False when memory runs out. */
-bool server_batch_create(struct server_batch *batch, int capacity);
-void server_batch_free(struct server_batch *batch);
 
 #endif

@@ -26,10 +26,10 @@ static void announce(const struct server *server)
                  ipv6 ? "[" : "", options->host, ipv6 ? "]" : "", server_port(server));
     server_log_announce(
         &options->log,
-        "distild listening on %s (model %s, %s, %s on %s, %d worker%s of %d thread%s)", where,
-        model->info->path, task_names[model->info->task], model->info->precision, model->info->cpu,
-        options->workers, options->workers == 1 ? "" : "s", server_workers_threads(server->workers),
-        server_workers_threads(server->workers) == 1 ? "" : "s");
+        "distild listening on %s (model %s, %s, %s on %s, %d thread%s, up to %d batch%s at once)",
+        where, model->info->path, task_names[model->info->task], model->info->precision,
+        model->info->cpu, options->threads, options->threads == 1 ? "" : "s", options->workers,
+        options->workers == 1 ? "" : "es");
 }
 
 /* The signal that arrived within milliseconds; 0 when none did. */

@@ -20,6 +20,8 @@
 
 enum {
     MAX_HTTP_THREADS = 4,
+    MAX_WAIT_MS = 86400000,
+    MAX_WORKERS = 64, /* of those that nobody asked for */
     MAX_CONNECTIONS = 16384,
     SPARE_DESCRIPTORS = 64 /* for everything that is no connection */
 };
@@ -35,10 +37,12 @@ struct server_options server_options_default(void)
         .host = "127.0.0.1",
         .port = 8080,
         .uds_mode = 0660,
-        .workers = 1,
         .max_queue = 1024,
         .max_queue_tokens = 65536,
+        .max_queue_ms = 10000,
         .max_batch_tokens = 2048,
+        .max_batch_ms = 50,
+        .max_request_timeout_ms = 600000,
         .max_client_batch = 32,
         .max_body = 2000000,
         .header_timeout_seconds = 30,
@@ -67,12 +71,16 @@ static distil_status check_options(const struct server_options *o, distil_error 
         const char *name;
         long long value, low, high;
     } ranges[] = {
-        {"workers", o->workers, 1, 1024},
         {"threads", o->threads, 0, 1024},
+        {"workers", o->workers, 0, o->threads ? o->threads : 1024},
         {"http-threads", o->http_threads, 0, 256},
         {"max-queue", o->max_queue, 1, 10000000},
         {"max-queue-tokens", o->max_queue_tokens, 1, 1000000000},
+        {"max-queue-ms", o->max_queue_ms, 0, MAX_WAIT_MS},
         {"max-batch-tokens", o->max_batch_tokens, 1, 1000000},
+        {"max-batch-ms", o->max_batch_ms, 1, MAX_WAIT_MS},
+        {"request-timeout-ms", o->request_timeout_ms, 0, MAX_WAIT_MS},
+        {"max-request-timeout-ms", o->max_request_timeout_ms, 1, MAX_WAIT_MS},
         {"max-client-batch", o->max_client_batch, 1, 100000},
         {"max-body", (long long)(o->max_body > INT64_MAX ? INT64_MAX : o->max_body), 1, 1 << 30},
         {"max-connections", o->max_connections, 0, 1000000},
@@ -120,11 +128,35 @@ static void fill_defaults(struct server *server)
     }
     if (options->http_threads == 0)
         options->http_threads = cpus < MAX_HTTP_THREADS ? cpus : MAX_HTTP_THREADS;
-    if (options->threads == 0 && options->workers > 1)
-        options->threads = cpus > options->workers ? cpus / options->workers : 1;
+    if (options->threads == 0)
+        options->threads = cpus > options->workers ? cpus : options->workers;
+    if (options->workers == 0)
+        options->workers = options->threads < MAX_WORKERS ? options->threads : MAX_WORKERS;
     options->max_connections = connection_limit(options->max_connections);
     if (getrandom(&server->id_seed, sizeof(server->id_seed), 0) != sizeof(server->id_seed))
         server->id_seed = (uint64_t)server_now();
+}
+
+static bool create_queue(struct server *server)
+{
+    const struct server_options *options = &server->options;
+    const struct server_queue_options queue = {
+        .max_texts = options->max_queue,
+        .max_tokens = options->max_queue_tokens,
+        .max_wait = (int64_t)options->max_queue_ms * 1000000,
+        .max_batch_tokens = options->max_batch_tokens,
+        .max_batch_time = (int64_t)options->max_batch_ms * 1000000,
+    };
+    if (!server_lanes_create(&server->lanes, options->threads, options->workers))
+        return false;
+    server->queue = server_queue_create(&queue, &server->lanes);
+    return server->queue != NULL;
+}
+
+static bool create_metrics(struct server *server)
+{
+    server->metrics = server_metrics_create(server->options.http_threads + server->lanes.count + 1);
+    return server->metrics != NULL;
 }
 
 distil_status server_start(const struct server_options *options, struct server **server,
@@ -141,10 +173,8 @@ distil_status server_start(const struct server_options *options, struct server *
     atomic_init(&made->state, SERVER_LOADING);
     fill_defaults(made);
     made->options.log.writer = server_log_writer_start(&options->log);
-    made->queue = server_queue_create(made->options.max_queue, made->options.max_queue_tokens);
-    made->metrics = server_metrics_create(made->options.http_threads + made->options.workers + 1);
     made->models = calloc((size_t)made->options.model_count, sizeof(*made->models));
-    if (!made->options.log.writer || !made->queue || !made->metrics || !made->models)
+    if (!made->options.log.writer || !made->models || !create_queue(made) || !create_metrics(made))
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
     if (!status && made->options.max_connections_per_address > 0 &&
         !(made->peers = server_peers_create(made->options.max_connections)))
@@ -174,23 +204,15 @@ distil_status server_start(const struct server_options *options, struct server *
 distil_status server_load(struct server *server, distil_error *error)
 {
     const struct server_options *options = &server->options;
-    struct server_worker_options workers = {
-        .workers = options->workers,
-        .threads = options->threads,
-        .max_batch_tokens = options->max_batch_tokens,
-        .models = server->models,
-        .model_count = options->model_count,
-        .queue = server->queue,
-        .log = &options->log,
-        .metrics = server->metrics,
-        .first_meter = options->http_threads,
-    };
+    int batch_texts = server_batch_texts(options->max_batch_tokens);
     distil_status status = DISTIL_OK;
     int i;
     for (i = 0; i < options->model_count && !status; i++)
-        status = server_model_open(&server->models[i], &options->models[i], error);
+        status = server_model_open(&server->models[i], &options->models[i], &server->lanes,
+                                   batch_texts, error);
     if (!status)
-        status = server_workers_start(&workers, &server->workers, error);
+        status = server_workers_start(server->queue, &server->lanes, &options->log, server->metrics,
+                                      options->http_threads, &server->workers, error);
     if (status)
         return status;
     atomic_store_explicit(&server->state, SERVER_READY, memory_order_release);
@@ -212,6 +234,17 @@ void server_reload(struct server *server)
                           error.message);
     else
         server_log_printf(log, SERVER_LOG_INFO, "the certificate was reloaded");
+}
+
+uint32_t server_random(struct server *server)
+{
+    /* the finaliser of splitmix64, over a count from a random start */
+    uint64_t x = server->id_seed +
+                 0x9E3779B97F4A7C15U *
+                     (1 + atomic_fetch_add_explicit(&server->draws, 1, memory_order_relaxed));
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9U;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBU;
+    return (uint32_t)(x >> 32);
 }
 
 int server_port(const struct server *server)
@@ -269,6 +302,7 @@ void server_free(struct server *server)
     server_metrics_free(server->metrics);
     server_peers_free(server->peers);
     server_queue_free(server->queue);
+    server_lanes_free(&server->lanes);
     server_log_writer_free(server->options.log.writer);
     free(server);
 }

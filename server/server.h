@@ -46,17 +46,21 @@ struct server_options {
     const char *uds;   /* path of a Unix-domain socket to listen on instead; NULL: none */
     unsigned uds_mode; /* its permissions */
     const struct server_model_options
-        *models;      /* the first one answers where a request names none */
-    int model_count;  /* 0: the bundled model alone */
-    int workers;      /* batches computed at once */
-    int threads;      /* of each worker; 0: every CPU the process may use, divided by the workers */
-    int http_threads; /* that read and write HTTP; 0: one per CPU, 1 to 4 */
-    int max_queue;    /* texts waiting to be computed, beyond which a request is answered 503 */
+        *models;          /* the first one answers where a request names none */
+    int model_count;      /* 0: the bundled model alone */
+    int threads;          /* that compute; 0: one for every CPU the process may use */
+    int workers;          /* most batches computed at once; 0: as many as threads */
+    int http_threads;     /* that read and write HTTP; 0: one per CPU, 1 to 4 */
+    int max_queue;        /* texts waiting to be computed, beyond which a request is answered 503 */
     int max_queue_tokens; /* the same of their tokens together */
+    int max_queue_ms;     /* the same of the time a request is expected to wait; 0: any */
     int max_batch_tokens; /* of the texts computed together */
-    int max_client_batch; /* texts of one request */
-    size_t max_body;      /* bytes of a request's body */
-    int max_connections;  /* 0: as many as the limit of open files allows, at most 16384 */
+    int max_batch_ms;     /* the same of the time they are expected to take */
+    int request_timeout_ms;     /* from a request's headers until it is computed; 0: any */
+    int max_request_timeout_ms; /* that a request may ask for instead */
+    int max_client_batch;       /* texts of one request */
+    size_t max_body;            /* bytes of a request's body */
+    int max_connections;        /* 0: as many as the limit of open files allows, at most 16384 */
     int max_connections_per_address; /* 0: any number */
     int header_timeout_seconds;      /* that a request's headers may take */
     int body_timeout_seconds;        /* that its body may take, and the client to take its answer */
@@ -71,8 +75,9 @@ struct server_options {
 
 struct server;
 
-/* 127.0.0.1:8080, the bundled model, one worker on all CPUs, 1024 texts or 65536 tokens waiting,
- * 2048 tokens a batch, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain,
+/* 127.0.0.1:8080, the bundled model on all CPUs, up to a batch for each, 1024 texts, 65536 tokens or
+ * 10 s waiting, 2048 tokens or 50 ms a batch, no deadline but what requests ask for, up to 10
+ * minutes, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain,
  * 30 s for headers, 60 s for a body, which must come with 200 bytes a second, the log at info
  * on standard error as text. */
 struct server_options server_options_default(void);

@@ -1,31 +1,20 @@
-/* worker.h: threads that compute batches from the queue, each with a session of its own for every
- * model. */
+/* worker.h: threads that compute batches from the queue, one for each lane. */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
 
+#include "server/lanes.h"
 #include "server/log.h"
 #include "server/metrics.h"
-#include "server/model.h"
 #include "server/queue.h"
 
 struct server_workers;
 
-struct server_worker_options {
-    int workers;
-    int threads; /* of each worker; 0: all CPUs */
-    int max_batch_tokens;
-    const struct server_model *models;
-    int model_count;
-    struct server_queue *queue;
-    const struct server_log *log;
-    struct server_metrics *metrics; /* NULL: nothing is counted */
-    int first_meter;                /* of the first worker */
-};
-
-distil_status server_workers_start(const struct server_worker_options *options,
-                                   struct server_workers **workers, distil_error *error);
-/* Threads of one worker. */
-int server_workers_threads(const struct server_workers *workers);
+/* Lane i counts in meter first_meter + i; metrics NULL: nothing is counted. All of them must outlive
+ * the workers. The queue is closed on failure. */
+distil_status server_workers_start(struct server_queue *queue, const struct server_lanes *lanes,
+                                   const struct server_log *log, struct server_metrics *metrics,
+                                   int first_meter, struct server_workers **workers,
+                                   distil_error *error);
 /* Waits for the threads, which end when the queue is closed, and frees. */
 void server_workers_free(struct server_workers *workers);
 

@@ -10,8 +10,9 @@
 struct serve_settings {
     struct tool_model_settings model;
     const char *host, *uds, *uds_mode, *log_level;
-    long port, workers, http_threads, max_queue, max_queue_tokens, max_batch_tokens,
-        max_client_batch, max_body, max_connections, max_connections_per_address;
+    long port, workers, http_threads, max_queue, max_queue_tokens, max_queue_ms, max_batch_tokens,
+        max_batch_ms, max_client_batch, max_body, max_connections, max_connections_per_address;
+    long request_timeout_ms, max_request_timeout_ms;
     long header_timeout, body_timeout, min_rate, idle_timeout, drain_timeout;
     bool log_json, access_log;
     const char *api_keys, *jwt_keys, *rate_limit, *session_password_file, *session_key_file;
@@ -57,14 +58,25 @@ static const struct tool_option options[] = {
      .help = "Who may connect: 600 its owner, 660 its group too, 666 everybody"},
     TOOL_MODEL_OPTION(serve_settings),
     TOOL_COMPUTE_OPTIONS(serve_settings),
-    NUMBER(workers, "workers", "N", 1, 256, "1",
-           "Batches computed at once; the threads are divided among them"),
+    NUMBER(workers, "workers", "N", 0, 1024, "0",
+           "Most batches computed at once; the threads are divided among them. 0 allows one for "
+           "each thread, up to 64"),
     NUMBER(max_queue, "max-queue", "N", 1, 1000000, "1024",
            "Texts waiting to be computed, beyond which a request is answered 503"),
     NUMBER(max_queue_tokens, "max-queue-tokens", "N", 1, 1000000000, "65536",
            "Tokens of the texts waiting, beyond which a request is answered 503"),
+    NUMBER(max_queue_ms, "max-queue-ms", "MS", 0, 86400000, "10000",
+           "Time that a request is expected to wait, beyond which it is answered 503; 0 for any"),
     NUMBER(max_batch_tokens, "max-batch-tokens", "N", 1, 1000000, "2048",
-           "Tokens of the texts computed together"),
+           "Most tokens of the texts computed together"),
+    NUMBER(max_batch_ms, "max-batch-ms", "MS", 1, 86400000, "50",
+           "Most time that the texts computed together are expected to take, unless one alone "
+           "takes longer"),
+    NUMBER(request_timeout_ms, "request-timeout-ms", "MS", 0, 86400000, "0",
+           "Deadline of requests without the header X-Request-Timeout-Ms, after which they are "
+           "not computed but answered 504; 0 for none"),
+    NUMBER(max_request_timeout_ms, "max-request-timeout-ms", "MS", 1, 86400000, "600000",
+           "Most that X-Request-Timeout-Ms counts for"),
     NUMBER(max_client_batch, "max-client-batch", "N", 1, 100000, "32", "Texts of one request"),
     NUMBER(max_body, "max-body", "BYTES", 1024, 1073741824, "2000000", "Size of a request's body"),
     NUMBER(max_connections, "max-connections", "N", 0, 1000000, "0",
@@ -185,7 +197,11 @@ static int run_serve(const void *given, int count, char **operands)
     server.http_threads = (int)settings->http_threads;
     server.max_queue = (int)settings->max_queue;
     server.max_queue_tokens = (int)settings->max_queue_tokens;
+    server.max_queue_ms = (int)settings->max_queue_ms;
     server.max_batch_tokens = (int)settings->max_batch_tokens;
+    server.max_batch_ms = (int)settings->max_batch_ms;
+    server.request_timeout_ms = (int)settings->request_timeout_ms;
+    server.max_request_timeout_ms = (int)settings->max_request_timeout_ms;
     server.max_client_batch = (int)settings->max_client_batch;
     server.max_body = (size_t)settings->max_body;
     server.max_connections = (int)settings->max_connections;

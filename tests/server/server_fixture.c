@@ -17,6 +17,7 @@ void prepare(struct fixture *f, const char *model)
     f->options.models = &f->model;
     f->options.model_count = 1;
     f->options.http_threads = 2;
+    f->options.threads = 1; /* a batch at a time, unless a test wants more */
     f->options.log.level = SERVER_LOG_DEBUG;
     f->options.log.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 }

@@ -518,6 +518,44 @@ START_TEST(request_ids)
 }
 END_TEST
 
+/* Sends a text with a timeout header, and reads the answer. */
+static void ask_within(struct client *client, const char *timeout, struct reply *reply)
+{
+    char text[300];
+    snprintf(text, sizeof(text),
+             "POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-Timeout-Ms: %s\r\n"
+             "Content-Length: 12\r\n\r\n{\"text\":\"x\"}",
+             timeout);
+    ck_assert(client_send_text(client, text));
+    client_read(client, false, reply);
+}
+
+START_TEST(timeouts_are_whole_milliseconds)
+{
+    static const char *const bad[] = {"0", "-5", "1.5", "5s", "+5", "0x10", "1e3", "000"};
+    static const char *const good[] = {"10000", "00010000", "99999999999999999999999"};
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    size_t i;
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        char expected[100];
+        ask_within(&client, bad[i], &reply);
+        expect_reply(&reply, 400, "\"field\":\"X-Request-Timeout-Ms\"");
+        snprintf(expected, sizeof(expected), "from 1, not \\\"%s\\\"", bad[i]);
+        expect_reply(&reply, 400, expected);
+    }
+    for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
+        ask_within(&client, good[i], &reply);
+        ck_assert_int_eq(reply.status, 200);
+    }
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
 START_TEST(pipelining_keeps_order)
 {
     enum { REQUESTS = 50 };
@@ -562,6 +600,7 @@ static Suite *make_suite(void)
         chunks,
         expect_continue,
         request_ids,
+        timeouts_are_whole_milliseconds,
         pipelining_keeps_order,
     };
     Suite *suite = suite_create("http");

@@ -88,7 +88,7 @@ START_TEST(parallel_answers_match_their_texts)
     struct fixture f;
     struct caller callers[CROWD], sum;
     prepare(&f, "fake");
-    f.options.workers = 2;
+    f.options.threads = 2;
     begin(&f);
     load(&f);
     start_callers(callers, CROWD, f.port, 100);
@@ -190,7 +190,7 @@ START_TEST(a_large_request_is_split_and_answered_whole)
     stop(&f);
     prepare(&f, "fake:slow=10");
     f.options.max_batch_tokens = 10;
-    f.options.workers = 3;
+    f.options.threads = 3;
     begin(&f);
     load(&f);
     request(f.port, "POST", "/predict", body, &split);
@@ -277,6 +277,115 @@ START_TEST(a_queue_full_of_tokens_is_503)
         client_read(&clients[i], false, &reply);
         client_close(&clients[i]);
         expect_reply(&reply, i < 2 ? 200 : 503, i < 2 ? "sentiment" : "3 tokens wait");
+    }
+    stop(&f);
+}
+END_TEST
+
+/* Sends a text, with further header lines. */
+static void send_with(struct client *client, const char *headers)
+{
+    char text[300];
+    snprintf(text, sizeof(text),
+             "POST /predict HTTP/1.1\r\nHost: x\r\n%sContent-Length: 12\r\n\r\n{\"text\":\"x\"}",
+             headers);
+    ck_assert(client_send_text(client, text));
+}
+
+/* A server that has computed a batch knows how long one takes. */
+static void start_warm(struct fixture *f)
+{
+    struct reply reply;
+    begin(f);
+    load(f);
+    request(f->port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 200, "sentiment");
+}
+
+START_TEST(deadlines_are_kept)
+{
+    struct fixture f;
+    struct client first, hopeless, patient;
+    struct reply reply;
+    char value[20];
+    int before;
+    prepare(&f, "fake:slow=400");
+    start_warm(&f);
+    before = fake_computed_texts();
+    ck_assert(client_open(&first, f.port));
+    ck_assert(client_open(&hopeless, f.port));
+    ck_assert(client_open(&patient, f.port));
+    send_with(&first, "X-Request-Timeout-Ms: 1\r\n"); /* idle: tried, if only just */
+    client_read(&first, false, &reply);
+    ck_assert(reply.status == 200 || reply.status == 504);
+    send_with(&first, "");
+    pause_ms(100);
+    send_with(&hopeless, "X-Request-Timeout-Ms: 50\r\n");
+    client_read(&hopeless, false, &reply); /* at once */
+    expect_reply(&reply, 503, "beyond its deadline");
+    expect_reply(&reply, 503, "\"error_type\":\"Overloaded\"");
+    reply_header(&reply, "Retry-After", value, sizeof(value));
+    ck_assert_int_ge(atoi(value), 1);
+    ck_assert_int_le(atoi(value), 3);
+    send_with(&patient, "X-Request-Timeout-Ms: 60000\r\n");
+    client_read(&patient, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_read(&first, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    ck_assert_int_le(fake_computed_texts() - before, 3);
+    client_close(&first);
+    client_close(&hopeless);
+    client_close(&patient);
+    stop(&f);
+}
+END_TEST
+
+/* Where the server believed that there was time, but the batch before took longer. */
+START_TEST(an_expired_request_is_504)
+{
+    struct fixture f;
+    struct client first, late;
+    struct reply reply;
+    prepare(&f, "fake:slow=500");
+    f.options.request_timeout_ms = 150;
+    begin(&f);
+    load(&f);
+    ck_assert(client_open(&first, f.port));
+    ck_assert(client_open(&late, f.port));
+    send_with(&first, "X-Request-Timeout-Ms: 60000\r\n");
+    pause_ms(50);
+    send_with(&late, "");
+    client_read(&first, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_read(&late, false, &reply);
+    expect_reply(&reply, 504,
+                 "{\"error\":\"the deadline of 150 ms passed before the request was "
+                 "computed\",\"error_type\":\"Timeout\"}");
+    ck_assert_int_eq(fake_computed_texts(), 1);
+    client_close(&first);
+    client_close(&late);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(a_queue_full_of_time_is_503)
+{
+    struct fixture f;
+    struct client clients[3];
+    struct reply reply;
+    int i;
+    prepare(&f, "fake:slow=400");
+    f.options.max_queue_ms = 600;
+    start_warm(&f);
+    for (i = 0; i < 3; i++) {
+        ck_assert(client_open(&clients[i], f.port));
+        send_with(&clients[i], "");
+        pause_ms(50); /* the first is being computed, the second waits */
+    }
+    for (i = 0; i < 3; i++) {
+        client_read(&clients[i], false, &reply);
+        client_close(&clients[i]);
+        expect_reply(&reply, i < 2 ? 200 : 503, i < 2 ? "sentiment" : "at most 600 may be");
     }
     stop(&f);
 }
@@ -463,9 +572,9 @@ START_TEST(bad_starts_say_why)
     ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_SYSTEM);
     ck_assert_ptr_nonnull(strstr(error.message, "no such host"));
     g.options.host = "127.0.0.1";
-    g.options.workers = 0;
+    g.options.workers = 2;
     ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_INVALID);
-    ck_assert_str_eq(error.message, "workers must be from 1 to 1024, not 0");
+    ck_assert_str_eq(error.message, "workers must be from 0 to 1, not 2");
     g.options.workers = 1;
     g.model.path = "fake:broken";
     ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_OK);
@@ -568,6 +677,9 @@ static Suite *make_suite(void)
         clients_that_leave_do_no_harm,
         abandoned_texts_are_not_computed,
         a_queue_full_of_tokens_is_503,
+        deadlines_are_kept,
+        an_expired_request_is_504,
+        a_queue_full_of_time_is_503,
         connections_over_the_limit_wait,
         a_burst_does_not_pass_the_limit,
         the_log_is_clean,

@@ -1,0 +1,118 @@
+/* cost.c: see cost.h. The factors are followed by a Kalman filter whose state walks at random: a
+ * least-squares fit that forgets. Everything is relative to the time expected, so that a batch of
+ * two tokens teaches as much as one of two thousand. */
+#include "server/cost.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TERMS = SERVER_COST_TERMS };
+
+/* What the seeds assume: operations a nanosecond of one core, and what a batch costs beside its
+ * tokens, in tokens. The first observation sets the scale. */
+static const double seed_speed = 100, seed_overhead = 8;
+
+static const double first_spread = 0.25; /* variance of a factor before anything is known of it */
+static const double walk = 0.001;        /* variance a factor gains with each batch */
+static const double noise = 0.04;        /* variance of a time around what is expected: 20% */
+/* A batch that was held up by something else may take any time. */
+static const double least_surprise = -0.5, most_surprise = 1.0;
+static const double least_factor = 0.001;
+
+/* A budget at which the part of its time that does not depend on its tokens is 1/25. */
+static const double worthwhile = 24;
+static const int least_budget = 64;
+/* However long a batch takes then, it may have as many tokens as leave that part under a fifth. */
+static const double tolerable = 4;
+
+void server_cost_init(struct server_cost *cost, const distil_info *info, int cores)
+{
+    double hidden = info->hidden, layers = info->layers;
+    double token = 2 * layers * hidden * (4 * hidden + 2.0 * info->ffn) / seed_speed / cores;
+    int i;
+    memset(cost, 0, sizeof(*cost));
+    cost->seed[1] = token > 100 ? token : 100;
+    cost->seed[0] = seed_overhead * cost->seed[1];
+    cost->seed[2] = 4 * layers * hidden / seed_speed / cores;
+    for (i = 0; i < TERMS; i++) {
+        cost->factor[i] = 1;
+        cost->spread[i][i] = first_spread;
+    }
+}
+
+static void parts_of(const struct server_cost *cost, const struct server_load *load,
+                     double parts[TERMS])
+{
+    parts[0] = cost->seed[0] * load->batches;
+    parts[1] = cost->seed[1] * load->tokens;
+    parts[2] = cost->seed[2] * load->squares;
+}
+
+double server_cost_estimate(const struct server_cost *cost, const struct server_load *load)
+{
+    double parts[TERMS];
+    parts_of(cost, load, parts);
+    return parts[0] * cost->factor[0] + parts[1] * cost->factor[1] + parts[2] * cost->factor[2];
+}
+
+/* One step of the filter: h says how much each factor counts for in the expected time. */
+static void correct(struct server_cost *cost, const double h[TERMS], double surprise)
+{
+    double gain[TERMS], variance = noise;
+    int i, k;
+    for (i = 0; i < TERMS; i++) {
+        if (cost->spread[i][i] < first_spread)
+            cost->spread[i][i] += walk;
+        gain[i] = 0;
+        for (k = 0; k < TERMS; k++)
+            gain[i] += cost->spread[i][k] * h[k];
+    }
+    for (i = 0; i < TERMS; i++)
+        variance += h[i] * gain[i];
+    for (i = 0; i < TERMS; i++)
+        for (k = 0; k < TERMS; k++)
+            cost->spread[i][k] -= gain[i] * gain[k] / variance;
+    for (i = 0; i < TERMS; i++) {
+        cost->factor[i] *= 1 + gain[i] / variance * surprise;
+        if (cost->factor[i] < least_factor)
+            cost->factor[i] = least_factor;
+    }
+}
+
+void server_cost_observe(struct server_cost *cost, const struct server_load *load,
+                         double nanoseconds)
+{
+    double h[TERMS], expected = server_cost_estimate(cost, load);
+    double surprise = nanoseconds / expected - 1;
+    int i;
+    if (!cost->observed) { /* nothing was known of the scale */
+        for (i = 0; i < TERMS; i++)
+            cost->factor[i] *= nanoseconds / expected;
+        cost->observed = true;
+        return;
+    }
+    if (surprise < least_surprise)
+        surprise = least_surprise;
+    if (surprise > most_surprise)
+        surprise = most_surprise;
+    parts_of(cost, load, h);
+    for (i = 0; i < TERMS; i++)
+        h[i] *= cost->factor[i] / expected;
+    correct(cost, h, surprise);
+}
+
+int server_cost_budget(const struct server_cost *cost, double length, double most_ns,
+                       int max_tokens)
+{
+    double batch = cost->seed[0] * cost->factor[0];
+    double token = cost->seed[1] * cost->factor[1] + cost->seed[2] * cost->factor[2] * length;
+    double budget = worthwhile * batch / token;
+    double affordable = fmax(most_ns - batch, tolerable * batch) / token;
+    if (budget < least_budget)
+        budget = least_budget;
+    if (budget > affordable)
+        budget = affordable;
+    if (budget > max_tokens)
+        budget = max_tokens;
+    return budget > 1 ? (int)budget : 1;
+}
