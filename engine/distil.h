@@ -66,6 +66,9 @@ typedef struct {
  * NULL. */
 DISTIL_API distil_status distil_model_open(const char *path, const distil_options *options,
                                            distil_model **model, distil_error *error);
+/* Reads the whole model file and compares its digest (DISTIL_FORMAT where it differs), which opening
+ * does not. A HuggingFace directory states none; all of it was read when it was opened. */
+DISTIL_API distil_status distil_model_verify(const distil_model *model, distil_error *error);
 DISTIL_API void distil_model_free(distil_model *model);
 DISTIL_API const distil_info *distil_model_info(const distil_model *model);
 /* The name of label 0 <= i < label_count; NULL outside. */

@@ -335,6 +335,11 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     return DISTIL_OK;
 }
 
+distil_status distil_model_verify(const distil_model *model, distil_error *error)
+{
+    return *model->info.digest ? weights_verify(model->weights, error) : DISTIL_OK;
+}
+
 void distil_model_free(distil_model *model)
 {
     if (!model)

@@ -152,8 +152,24 @@ bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
     return job->status == DISTIL_OK;
 }
 
-bool server_work_create(struct server_exchange *exchange, struct server_model *model, int count)
+bool server_work_use(struct server_exchange *exchange, const char *name)
 {
+    exchange->model = server_models_use(exchange->server->models, name);
+    if (!exchange->model)
+        server_fail(exchange, 404, SERVER_ERROR_NOT_FOUND, "model",
+                    "there is no model named \"%.100s\": GET /models lists those there are", name);
+    return exchange->model != NULL;
+}
+
+void server_work_leave(struct server_exchange *exchange)
+{
+    server_models_leave(exchange->server->models, exchange->model);
+    exchange->model = NULL;
+}
+
+bool server_work_create(struct server_exchange *exchange, int count)
+{
+    struct server_model *model = exchange->model;
     struct server_job *job = &exchange->job;
     size_t texts = (size_t)count * sizeof(distil_tokens *);
     size_t logits = (size_t)count * (size_t)model->info->label_count * sizeof(float);
@@ -213,6 +229,7 @@ static void give_back(struct server_token_pool *pool, distil_tokens *tokens)
 void server_exchange_release(struct server_exchange *exchange)
 {
     int i;
+    server_work_leave(exchange);
     for (i = 0; i < exchange->job.count; i++)
         give_back(exchange->pool, exchange->job.texts[i]);
     free((void *)exchange->job.texts);

@@ -63,7 +63,8 @@ struct server_exchange {
     int64_t tokenization_ns; /* spent encoding texts */
     int64_t characters;      /* of the texts encoded, in Unicode */
 
-    struct server_job job; /* job.count is 0 while there is nothing to compute */
+    struct server_model *model; /* that answers; NULL: none, or given back */
+    struct server_job job;      /* job.count is 0 while there is nothing to compute */
     void (*finish)(struct server_exchange *exchange);
     /* Of a handler that waits for others than the workers: called once the connection sleeps, to set
      * them to work. They call wake when they are done, once and from any thread. */
@@ -110,13 +111,18 @@ void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char
  * True where it was computed, and nothing has been answered. */
 bool server_job_succeeded(struct server_exchange *exchange, unsigned failure);
 
-/* Makes room in exchange->job for count texts of a model. False, with 500 answered, when memory
- * runs out. */
-bool server_work_create(struct server_exchange *exchange, struct server_model *model, int count);
+/* Finds the model that is to answer, the first one where name is NULL. False, with 404 answered, where
+ * there is none of that name. */
+bool server_work_use(struct server_exchange *exchange, const char *name);
+/* Makes room in exchange->job for count texts of exchange->model. False, with 500 answered, when
+ * memory runs out. */
+bool server_work_create(struct server_exchange *exchange, int count);
 /* Encodes text i, as distil_encode. */
 distil_status server_work_encode(struct server_exchange *exchange, int i, const char *text,
                                  const char *pair, distil_truncation truncation,
                                  distil_error *error);
+/* Gives the model back, once the answer is there: it may be one that is being replaced. */
+void server_work_leave(struct server_exchange *exchange);
 /* Frees what the exchange holds. */
 void server_exchange_release(struct server_exchange *exchange);
 void server_token_pool_free(struct server_token_pool *pool);

@@ -84,6 +84,7 @@ enum MHD_Result http_respond(struct http_exchange *http)
     enum MHD_ResponseMemoryMode mode = MHD_RESPMEM_MUST_FREE;
     struct MHD_Response *response;
     enum MHD_Result result;
+    server_work_leave(exchange);
     if (exchange->answer_is_static)
         mode = MHD_RESPMEM_PERSISTENT;
     response = MHD_create_response_from_buffer(exchange->answer_length, exchange->answer, mode);

@@ -6,7 +6,7 @@
 
 #include "server/lanes.h"
 #include "server/metrics.h"
-#include "server/model.h"
+#include "server/models.h"
 #include "server/queue.h"
 #include "server/server.h"
 #include "server/worker.h"
@@ -17,6 +17,7 @@ struct server_tls;
 struct server_http;
 struct server_listener;
 struct server_peers;
+struct server_reloader;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
 
@@ -35,7 +36,8 @@ struct server {
 
     struct server_metrics *metrics; /* a meter for each HTTP thread, each worker, and the rest */
     struct server_lanes lanes;
-    struct server_model *models; /* (options.model_count) */
+    struct server_models *models;
+    struct server_reloader *reloader; /* from READY on */
     struct server_queue *queue;
     struct server_workers *workers;
     struct server_access *access;

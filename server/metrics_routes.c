@@ -69,27 +69,41 @@ static void write_predictions(const struct server_model *model, FILE *out)
     }
 }
 
-static void write_models(const struct server *server, FILE *out)
+static void write_info(const struct server_model *model, FILE *out)
 {
-    int count = server->options.model_count, i;
+    write_model_label(out, "distild_model_info", model);
+    fprintf(out, ",digest=\"%s\",precision=\"%s\",cpu=\"%s\"} 1\n", model->info->digest,
+            model->info->precision, model->info->cpu);
+}
+
+static void write_load_seconds(const struct server_model *model, FILE *out)
+{
+    write_model_label(out, "distild_model_load_seconds", model);
+    fprintf(out, "} %.6f\n", model->info->load_seconds);
+}
+
+static void write_each(struct server_models *models, FILE *out,
+                       void (*write)(const struct server_model *model, FILE *out))
+{
+    int i;
+    for (i = 0; i < server_models_count(models); i++) {
+        struct server_model *model = server_models_use_at(models, i);
+        write(model, out);
+        server_models_leave(models, model);
+    }
+}
+
+static void write_models(struct server_models *models, FILE *out)
+{
     server_metrics_family(out, "distild_model_info", "gauge",
                           "The model served: the digest of its file, and what computes it.");
-    for (i = 0; i < count; i++) {
-        const struct server_model *model = &server->models[i];
-        write_model_label(out, "distild_model_info", model);
-        fprintf(out, ",digest=\"%s\",precision=\"%s\",cpu=\"%s\"} 1\n", model->info->digest,
-                model->info->precision, model->info->cpu);
-    }
+    write_each(models, out, write_info);
     server_metrics_family(out, "distild_model_load_seconds", "gauge",
                           "Time that loading the model took.");
-    for (i = 0; i < count; i++) {
-        write_model_label(out, "distild_model_load_seconds", &server->models[i]);
-        fprintf(out, "} %.6f\n", server->models[i].info->load_seconds);
-    }
+    write_each(models, out, write_load_seconds);
     server_metrics_family(out, "distild_predictions_total", "counter",
                           "Texts answered, by the label they were given.");
-    for (i = 0; i < count; i++)
-        write_predictions(&server->models[i], out);
+    write_each(models, out, write_predictions);
 }
 
 void server_handle_metrics(struct server_exchange *exchange)
@@ -104,7 +118,7 @@ void server_handle_metrics(struct server_exchange *exchange)
         write_log(server, out);
         server_metrics_write(server->metrics, out);
         if (server_get_state(server) != SERVER_LOADING)
-            write_models(server, out);
+            write_models(server->models, out);
         server_metrics_write_process(server->metrics, out);
         failed = ferror(out) != 0;
         failed = fclose(out) != 0 || failed;

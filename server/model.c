@@ -56,7 +56,7 @@ distil_status server_model_open(struct server_model *model,
     status = distil_model_open(options->path, &options->engine, &model->model, error);
     if (status)
         return status;
-    model->name = options->name ? options->name : "default";
+    model->name = options->name ? options->name : SERVER_DEFAULT_MODEL;
     model->info = distil_model_info(model->model);
     find_sentiment(model);
     model->predictions = calloc((size_t)model->info->label_count + 1, sizeof(atomic_ullong));
@@ -80,6 +80,26 @@ void server_model_count(const struct server_model *model, const float *logits)
     }
     if (model->info->problem != DISTIL_SIGMOID)
         atomic_fetch_add_explicit(&model->predictions[best], 1, memory_order_relaxed);
+}
+
+static bool same_labels(const struct server_model *a, const struct server_model *b)
+{
+    int i;
+    if (a->info->label_count != b->info->label_count)
+        return false;
+    for (i = 0; i < a->info->label_count; i++)
+        if (strcmp(distil_label(a->model, i), distil_label(b->model, i)) != 0)
+            return false;
+    return true;
+}
+
+void server_model_inherit(struct server_model *model, struct server_model *before)
+{
+    int i;
+    if (!same_labels(model, before))
+        return;
+    for (i = 0; i < model->info->label_count; i++)
+        atomic_fetch_add(&model->predictions[i], atomic_exchange(&before->predictions[i], 0));
 }
 
 void server_model_close(struct server_model *model)

@@ -11,6 +11,9 @@
 #include "server/queue.h"
 #include "server/server.h"
 
+/* Of a model that was given no name. */
+#define SERVER_DEFAULT_MODEL "default"
+
 /* What computing a batch on a lane takes. */
 struct server_seat {
     distil_session *session;
@@ -41,6 +44,9 @@ distil_status server_model_open(struct server_model *model,
 /* Counts the labels that logits (label_count) come out as: the likeliest, or where labels do not
  * exclude each other all that are more likely than not. */
 void server_model_count(const struct server_model *model, const float *logits);
+/* Moves what was counted over from the model that this one replaces, as far as their labels are the
+ * same. */
+void server_model_inherit(struct server_model *model, struct server_model *before);
 void server_model_close(struct server_model *model);
 
 #endif

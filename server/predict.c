@@ -84,8 +84,7 @@ static void finish_text(struct server_exchange *exchange)
     server_answer(exchange, 200, &json);
 }
 
-static void predict_text(struct server_exchange *exchange, struct prediction *prediction,
-                         struct server_model *model)
+static void predict_text(struct server_exchange *exchange, struct prediction *prediction)
 {
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(prediction->root, "text");
     distil_error error;
@@ -100,7 +99,7 @@ static void predict_text(struct server_exchange *exchange, struct prediction *pr
         return;
     }
     prediction->text = text->valuestring;
-    if (!server_work_create(exchange, model, 1))
+    if (!server_work_create(exchange, 1))
         return;
     if (server_work_encode(exchange, 0, prediction->text, NULL, DISTIL_TRUNCATE_RIGHT, &error)) {
         server_fail(exchange, 400, SERVER_ERROR_TOKENIZER, "text", "`text` cannot be encoded: %s",
@@ -258,8 +257,7 @@ static bool read_options(struct server_exchange *exchange, struct prediction *pr
     return true;
 }
 
-static void predict_inputs(struct server_exchange *exchange, struct prediction *prediction,
-                           struct server_model *model)
+static void predict_inputs(struct server_exchange *exchange, struct prediction *prediction)
 {
     const cJSON *inputs = cJSON_GetObjectItemCaseSensitive(prediction->root, "inputs");
     int limit = exchange->server->options.max_client_batch, count = 1;
@@ -283,16 +281,28 @@ static void predict_inputs(struct server_exchange *exchange, struct prediction *
                     "batch size %d > maximum allowed batch size %d", count, limit);
         return;
     }
-    if (!server_work_create(exchange, model, count))
+    if (!server_work_create(exchange, count))
         return;
     if (prediction->nested ? encode_batch(exchange, inputs, truncation)
                            : encode_sequence(exchange, 0, inputs, truncation, "inputs"))
         exchange->finish = finish_inputs;
 }
 
+/* The model that the field `model` names, else the first. */
+static bool use_model(struct server_exchange *exchange, const cJSON *root)
+{
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(root, "model");
+    bool inputs = cJSON_HasObjectItem(root, "inputs");
+    if (name && !cJSON_IsNull(name) && !cJSON_IsString(name)) {
+        server_fail(exchange, inputs ? 422 : 400, SERVER_ERROR_VALIDATION, "model",
+                    "`model` must be a string, not %s", server_json_type(name));
+        return false;
+    }
+    return server_work_use(exchange, name ? name->valuestring : NULL);
+}
+
 void server_handle_predict(struct server_exchange *exchange)
 {
-    struct server_model *model = &exchange->server->models[0];
     struct server_problem problem;
     struct prediction *prediction;
     cJSON *root = server_json_parse(exchange->body, exchange->body_length, &problem);
@@ -312,11 +322,13 @@ void server_handle_predict(struct server_exchange *exchange)
     if (!cJSON_IsObject(root))
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL,
                     "the body must be a JSON object, not %s", server_json_type(root));
-    else if (model->info->task != DISTIL_TASK_CLASSIFY)
+    else if (!use_model(exchange, root))
+        return;
+    else if (exchange->model->info->task != DISTIL_TASK_CLASSIFY)
         server_fail(exchange, 424, SERVER_ERROR_BACKEND, NULL,
                     "the model has no classification head, so it cannot predict labels");
     else if (cJSON_GetObjectItemCaseSensitive(root, "inputs"))
-        predict_inputs(exchange, prediction, model);
+        predict_inputs(exchange, prediction);
     else
-        predict_text(exchange, prediction, model);
+        predict_text(exchange, prediction);
 }

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "server/backlog.h"
@@ -185,6 +186,18 @@ int64_t server_queue_drain_time(struct server_queue *queue)
     time = wait_time(queue, NULL, server_now());
     pthread_mutex_unlock(&queue->lock);
     return (int64_t)time;
+}
+
+void server_queue_inherit(struct server_queue *queue, struct server_model *model,
+                          const struct server_model *before)
+{
+    const distil_info *a = model->info, *b = before->info;
+    if (a->hidden != b->hidden || a->layers != b->layers || a->ffn != b->ffn ||
+        strcmp(a->precision, b->precision) != 0)
+        return;
+    pthread_mutex_lock(&queue->lock);
+    memcpy(model->costs, before->costs, (size_t)queue->lanes->kinds * sizeof(*model->costs));
+    pthread_mutex_unlock(&queue->lock);
 }
 
 /* ---- jobs and workers ---- */

@@ -116,6 +116,10 @@ int server_queue_waiting(struct server_queue *queue, int *tokens);
 /* Nanoseconds until all that waits is computed, as far as can be told. */
 int64_t server_queue_drain_time(struct server_queue *queue);
 
+/* Lets a model that replaces another of its size begin with what is known of the other's costs. */
+void server_queue_inherit(struct server_queue *queue, struct server_model *model,
+                          const struct server_model *before);
+
 /* Waits for a batch for a lane and returns it; NULL when the queue is closed and empty. Each lane is
  * waited on by one thread. */
 struct server_batch *server_queue_take(struct server_queue *queue, int lane);

@@ -9,6 +9,9 @@
 
 #include "server/internal.h"
 #include "server/log_writer.h"
+#include "server/notify.h"
+
+static const int64_t second = 1000000000; /* in nanoseconds */
 
 static const char *const task_names[] = {"no task", "classification", "token classification",
                                          "question answering"};
@@ -16,9 +19,12 @@ static const char *const task_names[] = {"no task", "classification", "token cla
 static void announce(const struct server *server)
 {
     const struct server_options *options = &server->options;
-    const struct server_model *model = &server->models[0];
+    struct server_model *model = server_models_use_at(server->models, 0);
+    int others = options->model_count - 1;
     bool ipv6 = strchr(options->host, ':') != NULL;
-    char where[512];
+    char where[512], more[40] = "";
+    if (others > 0)
+        snprintf(more, sizeof(more), ", %d more model%s", others, others == 1 ? "" : "s");
     if (options->uds)
         snprintf(where, sizeof(where), "unix:%s", options->uds);
     else
@@ -26,10 +32,11 @@ static void announce(const struct server *server)
                  ipv6 ? "[" : "", options->host, ipv6 ? "]" : "", server_port(server));
     server_log_announce(
         &options->log,
-        "distild listening on %s (model %s, %s, %s on %s, %d thread%s, up to %d batch%s at once)",
+        "distild listening on %s (model %s, %s, %s on %s%s, %d thread%s, up to %d batch%s at once)",
         where, model->info->path, task_names[model->info->task], model->info->precision,
-        model->info->cpu, options->threads, options->threads == 1 ? "" : "s", options->workers,
-        options->workers == 1 ? "" : "es");
+        model->info->cpu, more, options->threads, options->threads == 1 ? "" : "s",
+        options->workers, options->workers == 1 ? "" : "es");
+    server_models_leave(server->models, model);
 }
 
 /* The signal that arrived within milliseconds; 0 when none did. */
@@ -43,14 +50,43 @@ static int wait_signal(const sigset_t *signals, long milliseconds)
     return found < 0 ? 0 : found;
 }
 
-/* Waits until accepted requests are answered, for as long as the options allow. DISTIL_BUSY when
- * some were not by then, or at another signal, which sets *interrupted. */
+/* Waits for the time of a signal to end, until then at most; 0 when none came. Gives the service
+ * manager its signs of life, and reloads at SIGHUP unless the server is ending. */
+static int wait_end(struct server *server, const sigset_t *signals, int64_t until)
+{
+    int64_t period = server_notify_period(), now;
+    while ((now = server_now()) < until) {
+        int64_t left = (until - now) / 1000000 + 1;
+        int number = wait_signal(signals, (long)(period > 0 && period < left ? period : left));
+        if (number == SIGHUP && server_get_state(server) == SERVER_READY)
+            server_reload(server);
+        else if (number && number != SIGHUP)
+            return number;
+        if (period > 0)
+            server_notify_alive();
+    }
+    return 0;
+}
+
+static distil_status interrupted_by(struct server *server, bool *interrupted, distil_error *error)
+{
+    *interrupted = true;
+    return distil_fail(error, DISTIL_BUSY, "ended by a second signal with %d requests unanswered",
+                       server_in_flight(server));
+}
+
+/* Goes on serving for the drain delay, while /health says that no more should come; then waits until
+ * accepted requests are answered, for as long as the options allow. DISTIL_BUSY when some were not
+ * by then, or at another signal, which sets *interrupted. */
 static distil_status drain(struct server *server, const sigset_t *signals, bool *interrupted,
                            distil_error *error)
 {
     const struct server_options *options = &server->options;
-    int number;
-    int64_t deadline = server_now() + (int64_t)options->drain_timeout_seconds * 1000000000;
+    int64_t deadline;
+    server_retire(server);
+    if (wait_end(server, signals, server_now() + options->drain_delay_seconds * second))
+        return interrupted_by(server, interrupted, error);
+    deadline = server_now() + options->drain_timeout_seconds * second;
     server_drain(server);
     while (!server_drained(server)) {
         int left = server_in_flight(server);
@@ -60,35 +96,24 @@ static distil_status drain(struct server *server, const sigset_t *signals, bool 
                               options->drain_timeout_seconds);
             return distil_fail(error, DISTIL_BUSY, "%d requests were left unanswered", left);
         }
-        number = wait_signal(signals, 5);
-        *interrupted = number != 0 && number != SIGHUP;
-        if (*interrupted)
-            return distil_fail(error, DISTIL_BUSY,
-                               "ended by a second signal with %d requests unanswered",
-                               server_in_flight(server));
+        if (wait_end(server, signals, server_now() + 5000000))
+            return interrupted_by(server, interrupted, error);
     }
     return DISTIL_OK;
-}
-
-/* Waits for the signal to end; at SIGHUP it reads again what it can. */
-static int wait_end(struct server *server, const sigset_t *signals)
-{
-    int number;
-    while ((number = wait_signal(signals, 3600000)) == 0 || number == SIGHUP)
-        if (number == SIGHUP)
-            server_reload(server);
-    return number;
 }
 
 static distil_status serve(struct server *server, const sigset_t *signals, bool *interrupted,
                            distil_error *error)
 {
-    int number;
+    int number = 0;
     distil_status status = server_load(server, error);
     if (status)
         return status;
     announce(server);
-    number = wait_end(server, signals);
+    server_notify_ready();
+    while (!number)
+        number = wait_end(server, signals, server_now() + 3600 * second);
+    server_notify_stopping();
     server_log_printf(&server->options.log, SERVER_LOG_INFO, "%s: draining, %d requests in flight",
                       number == SIGINT ? "SIGINT" : "SIGTERM", server_in_flight(server));
     return drain(server, signals, interrupted, error);

@@ -15,7 +15,9 @@
 #include "server/listener.h"
 #include "server/log_writer.h"
 #include "server/login.h"
+#include "server/notify.h"
 #include "server/peers.h"
+#include "server/reload.h"
 #include "server/tls.h"
 
 enum {
@@ -91,6 +93,7 @@ static distil_status check_options(const struct server_options *o, distil_error 
         {"uds-mode", o->uds_mode, 0, 0777},
         {"idle-timeout", o->idle_timeout_seconds, 1, 86400},
         {"session-seconds", o->access.session_seconds, 1, 31536000},
+        {"drain-delay", o->drain_delay_seconds, 0, 86400},
         {"drain-timeout", o->drain_timeout_seconds, 0, 86400},
         {"models", o->model_count, 0, 1024},
     };
@@ -173,12 +176,13 @@ distil_status server_start(const struct server_options *options, struct server *
     atomic_init(&made->state, SERVER_LOADING);
     fill_defaults(made);
     made->options.log.writer = server_log_writer_start(&options->log);
-    made->models = calloc((size_t)made->options.model_count, sizeof(*made->models));
-    if (!made->options.log.writer || !made->models || !create_queue(made) || !create_metrics(made))
+    if (!made->options.log.writer || !create_queue(made) || !create_metrics(made))
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the server");
     if (!status && made->options.max_connections_per_address > 0 &&
         !(made->peers = server_peers_create(made->options.max_connections)))
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the clients");
+    if (!status)
+        status = server_models_create(&made->options, &made->lanes, &made->models, error);
     if (!status)
         status =
             server_access_create(&made->options.access, &made->options.log, &made->access, error);
@@ -204,22 +208,32 @@ distil_status server_start(const struct server_options *options, struct server *
 distil_status server_load(struct server *server, distil_error *error)
 {
     const struct server_options *options = &server->options;
-    int batch_texts = server_batch_texts(options->max_batch_tokens);
-    distil_status status = DISTIL_OK;
-    int i;
-    for (i = 0; i < options->model_count && !status; i++)
-        status = server_model_open(&server->models[i], &options->models[i], &server->lanes,
-                                   batch_texts, error);
+    distil_status status = server_models_load(server->models, error);
     if (!status)
         status = server_workers_start(server->queue, &server->lanes, &options->log, server->metrics,
                                       options->http_threads, &server->workers, error);
+    if (!status)
+        status = server_reloader_start(server->models, server->queue, &options->log,
+                                       &server->reloader, error);
     if (status)
         return status;
     atomic_store_explicit(&server->state, SERVER_READY, memory_order_release);
     return DISTIL_OK;
 }
 
-void server_reload(struct server *server)
+uint32_t server_random(struct server *server)
+{
+    /* the finaliser of splitmix64, over a count from a random start */
+    uint64_t x = server->id_seed +
+                 0x9E3779B97F4A7C15U *
+                     (1 + atomic_fetch_add_explicit(&server->draws, 1, memory_order_relaxed));
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9U;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBU;
+    return (uint32_t)(x >> 32);
+}
+
+/* Reads the files that say who may ask, and the certificate. */
+static void reload_credentials(struct server *server)
 {
     const struct server_log *log = &server->options.log;
     distil_error error;
@@ -236,15 +250,24 @@ void server_reload(struct server *server)
         server_log_printf(log, SERVER_LOG_INFO, "the certificate was reloaded");
 }
 
-uint32_t server_random(struct server *server)
+static void reload_ended(void *context, int swapped, int failed)
 {
-    /* the finaliser of splitmix64, over a count from a random start */
-    uint64_t x = server->id_seed +
-                 0x9E3779B97F4A7C15U *
-                     (1 + atomic_fetch_add_explicit(&server->draws, 1, memory_order_relaxed));
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9U;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBU;
-    return (uint32_t)(x >> 32);
+    (void)context;
+    (void)swapped;
+    (void)failed;
+    server_notify_ready();
+}
+
+void server_reload(struct server *server)
+{
+    distil_error error;
+    if (server_get_state(server) == SERVER_LOADING)
+        return;
+    server_notify_reloading();
+    reload_credentials(server);
+    if (server_reloader_ask(server->reloader, reload_ended, NULL, &error))
+        server_log_printf(&server->options.log, SERVER_LOG_ERROR,
+                          "the models were not reloaded: %s", error.message);
 }
 
 int server_port(const struct server *server)
@@ -257,11 +280,16 @@ int server_in_flight(const struct server *server)
     return atomic_load_explicit(&server->in_flight, memory_order_acquire);
 }
 
-void server_drain(struct server *server)
+void server_retire(struct server *server)
 {
     int ready = SERVER_READY;
-    if (atomic_compare_exchange_strong(&server->state, &ready, SERVER_DRAINING))
-        server->drain_began = server_now();
+    atomic_compare_exchange_strong(&server->state, &ready, SERVER_DRAINING);
+}
+
+void server_drain(struct server *server)
+{
+    server_retire(server);
+    server->drain_began = server_now();
     server_listener_stop(server->listener);
 }
 
@@ -282,23 +310,21 @@ static void flush(const struct server *server)
 
 void server_free(struct server *server)
 {
-    int i;
     if (!server)
         return;
     server_drain(server);
     if (server->queue)
         server_queue_close(server->queue);
     server_workers_free(server->workers);
-    server_login_stop(server->login); /* after which no connection is suspended */
+    server_login_stop(server->login);
+    server_reloader_free(server->reloader); /* after which no connection is suspended */
     flush(server);
     server_http_free(server->http);
     server_listener_free(server->listener);
     server_tls_free(server->tls);
     server_access_free(server->access);
     server_login_free(server->login);
-    for (i = 0; server->models && i < server->options.model_count; i++)
-        server_model_close(&server->models[i]);
-    free(server->models);
+    server_models_free(server->models);
     server_metrics_free(server->metrics);
     server_peers_free(server->peers);
     server_queue_free(server->queue);

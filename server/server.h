@@ -1,7 +1,7 @@
 /* server.h: models served over HTTP.
  *
  * server_run is what the `serve` command calls: it starts, announces itself, waits for SIGTERM or
- * SIGINT, drains and returns. The other calls are its parts, for tests and for programs with a main
+ * SIGINT, drains and returns; SIGHUP makes it reload. The other calls are its parts, for tests and for programs with a main
  * loop of their own. */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
@@ -66,8 +66,9 @@ struct server_options {
     int body_timeout_seconds;        /* that its body may take, and the client to take its answer */
     int min_rate;                    /* bytes a second that a body must come with; 0: any */
     int idle_timeout_seconds;        /* after which a silent connection is closed */
-    int drain_timeout_seconds;       /* that accepted requests have to finish in after SIGTERM */
-    bool access_log;                 /* a line for each request */
+    int drain_delay_seconds;   /* that it goes on serving after SIGTERM though /health fails */
+    int drain_timeout_seconds; /* that accepted requests then have to finish in */
+    bool access_log;           /* a line for each request */
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     struct server_log log;
@@ -99,12 +100,16 @@ distil_status server_start(const struct server_options *options, struct server *
                            distil_error *error);
 distil_status server_load(struct server *server, distil_error *error);
 /* Reads the files that say who may ask, and the certificate, again, and says in the log what came of
- * it; after an error those of before go on to be used. */
+ * it; after an error those of before go on to be used. Then has the models read again from where they
+ * lie, and returns; what happens to them is logged. Requests are answered all the while, each by the
+ * model it began with. */
 void server_reload(struct server *server);
 /* The port listened on. */
 int server_port(const struct server *server);
 
-/* Stops listening and says so at /health; requests on open connections are still answered. */
+/* Says at /health that no more requests should come, and goes on answering them. */
+void server_retire(struct server *server);
+/* Does so, and stops listening; requests on open connections are still answered. */
 void server_drain(struct server *server);
 /* Requests received whole and not yet fully answered. */
 int server_in_flight(const struct server *server);

@@ -94,6 +94,36 @@ static distil_status store_number(const struct tool_option *option, const char *
     return DISTIL_OK;
 }
 
+static distil_status store_item(const char *from, const char *text, size_t length,
+                                struct tool_list *list, distil_error *error)
+{
+    if (length == 0)
+        return distil_fail(error, DISTIL_INVALID, "%s: the value is empty", from);
+    if (list->count == TOOL_LIST_MAX)
+        return distil_fail(error, DISTIL_INVALID, "%s: more than %d values", from, TOOL_LIST_MAX);
+    list->items[list->count] = text;
+    list->lengths[list->count++] = length;
+    return DISTIL_OK;
+}
+
+/* One value of the command line, or all of a variable. */
+static distil_status store_items(const char *from, const char *text, struct tool_list *list,
+                                 distil_error *error)
+{
+    distil_status status = DISTIL_OK;
+    if (from[0] == '-') {
+        if (!list->given)
+            *list = (struct tool_list){.given = true};
+        return store_item(from, text, strlen(text), list, error);
+    }
+    for (const char *at = text; at && !status;) {
+        const char *comma = strchr(at, ',');
+        status = store_item(from, at, comma ? (size_t)(comma - at) : strlen(at), list, error);
+        at = comma ? comma + 1 : NULL;
+    }
+    return status;
+}
+
 /* Stores text as the option's value. `from` says where it stood: "--port" or "DISTILD_PORT". */
 static distil_status store(const struct tool_option *option, const char *from, const char *text,
                            void *settings, distil_error *error)
@@ -125,6 +155,8 @@ static distil_status store(const struct tool_option *option, const char *from, c
             return distil_fail(error, DISTIL_INVALID, "%s: the value is empty", from);
         *(const char **)(void *)member = text;
         return DISTIL_OK;
+    case TOOL_LIST:
+        return store_items(from, text, (struct tool_list *)(void *)member, error);
     case TOOL_INTEGER:
     case TOOL_REAL:
         return store_number(option, from, text, member, error);

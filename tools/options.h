@@ -23,9 +23,21 @@ enum tool_kind {
     TOOL_PICK,   /* int: the option's `pick`; several options may share a member, the last one given
                     counts */
     TOOL_TEXT,   /* const char * */
+    TOOL_LIST,   /* struct tool_list: one more each time it is given */
     TOOL_CHOICE, /* const char *: one of the words of `choices` */
     TOOL_INTEGER, /* long from low to high */
     TOOL_REAL     /* double from low to high */
+};
+
+enum { TOOL_LIST_MAX = 64 };
+
+/* The values of an option that can be given several times. In a variable they have commas between
+ * them. */
+struct tool_list {
+    int count;
+    bool given; /* on the command line, so that its variable does not count */
+    const char *items[TOOL_LIST_MAX];
+    size_t lengths[TOOL_LIST_MAX]; /* of the items, which go on in a variable */
 };
 
 struct tool_option {
@@ -54,7 +66,7 @@ struct tool_command {
     size_t settings_size; /* at most TOOL_SETTINGS_MAX */
 };
 
-enum { TOOL_SETTINGS_MAX = 512 };
+enum { TOOL_SETTINGS_MAX = 2048 };
 
 /* What a command line asked for. */
 struct tool_parsed {

@@ -1,4 +1,6 @@
+#include <ctype.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,12 +10,13 @@
 #include "tools/model.h"
 
 struct serve_settings {
-    struct tool_model_settings model;
+    struct tool_list models;
+    struct tool_model_settings model; /* its path is not used */
     const char *host, *uds, *uds_mode, *log_level;
     long port, workers, http_threads, max_queue, max_queue_tokens, max_queue_ms, max_batch_tokens,
         max_batch_ms, max_client_batch, max_body, max_connections, max_connections_per_address;
     long request_timeout_ms, max_request_timeout_ms;
-    long header_timeout, body_timeout, min_rate, idle_timeout, drain_timeout;
+    long header_timeout, body_timeout, min_rate, idle_timeout, drain_delay, drain_timeout;
     bool log_json, access_log;
     const char *api_keys, *jwt_keys, *rate_limit, *session_password_file, *session_key_file;
     const char *tls_cert, *tls_key;
@@ -56,7 +59,14 @@ static const struct tool_option options[] = {
      .choices = "600|660|666",
      .fallback = "660",
      .help = "Who may connect: 600 its owner, 660 its group too, 666 everybody"},
-    TOOL_MODEL_OPTION(serve_settings),
+    {.name = "model",
+     .letter = 'm',
+     .kind = TOOL_LIST,
+     .offset = offsetof(struct serve_settings, models),
+     .value = "[NAME=]PATH",
+     .help = "A converted file or a HuggingFace directory; without one, the bundled sentiment "
+             "model. Given several times, with a name for each, requests choose by their field "
+             "`model`, and the first answers those that name none"},
     TOOL_COMPUTE_OPTIONS(serve_settings),
     NUMBER(workers, "workers", "N", 0, 1024, "0",
            "Most batches computed at once; the threads are divided among them. 0 allows one for "
@@ -93,8 +103,12 @@ static const struct tool_option options[] = {
            "Bytes a second that a body must come with; 0 takes any rate"),
     NUMBER(idle_timeout, "idle-timeout", "SECONDS", 1, 86400, "75",
            "After which a silent connection is closed"),
+    NUMBER(
+        drain_delay, "drain-delay", "SECONDS", 0, 86400, "0",
+        "That it goes on serving after SIGTERM while GET /health answers 503, for load balancers "
+        "to notice"),
     NUMBER(drain_timeout, "drain-timeout", "SECONDS", 0, 86400, "30",
-           "That accepted requests have to finish in after SIGTERM"),
+           "That accepted requests then have to finish in"),
     {.name = "log-level",
      .kind = TOOL_CHOICE,
      .offset = offsetof(struct serve_settings, log_level),
@@ -175,19 +189,67 @@ static const struct tool_option options[] = {
      .help = "Origins whose web pages may ask, such as https://app.example.com, or *"},
     TOOL_END_OPTIONS};
 
+enum { NAME_SIZE = 64, PATH_SIZE = 4096 };
+
+/* The models of the command line, with room for their strings. */
+struct served {
+    int count;
+    struct server_model_options each[TOOL_LIST_MAX];
+    char names[TOOL_LIST_MAX][NAME_SIZE], paths[TOOL_LIST_MAX][PATH_SIZE];
+};
+
+/* How long the name before a '=' is; 0 where there is none, as in a path that holds a '='. */
+static size_t name_length(const char *item, size_t length)
+{
+    size_t n = 0;
+    while (n < length && (isalnum((unsigned char)item[n]) || strchr("._-", item[n])))
+        n++;
+    return n < length && item[n] == '=' ? n : 0;
+}
+
+static distil_status read_models(const struct serve_settings *settings, struct served *served,
+                                 distil_error *error)
+{
+    const struct tool_list *list = &settings->models;
+    const distil_options engine = {.precision = settings->model.precision,
+                                   .cpu = settings->model.cpu};
+    served->count = list->count > 0 ? list->count : 1;
+    served->each[0] = (struct server_model_options){.engine = engine};
+    for (int i = 0; i < list->count; i++) {
+        const char *item = list->items[i];
+        size_t length = list->lengths[i], name = name_length(item, length);
+        size_t start = name > 0 ? name + 1 : 0;
+        if (name >= NAME_SIZE || length - start >= PATH_SIZE || length == start)
+            return distil_fail(error, DISTIL_INVALID,
+                               "--model: '%.*s' is not a PATH or a NAME=PATH, with a name of at "
+                               "most %d bytes",
+                               length < 60 ? (int)length : 60, item, NAME_SIZE - 1);
+        snprintf(served->names[i], NAME_SIZE, "%.*s", (int)name, item);
+        snprintf(served->paths[i], PATH_SIZE, "%.*s", (int)(length - start), item + start);
+        served->each[i] = (struct server_model_options){
+            .name = name > 0 ? served->names[i] : NULL, .path = served->paths[i], .engine = engine};
+    }
+    return DISTIL_OK;
+}
+
 static int run_serve(const void *given, int count, char **operands)
 {
     const struct serve_settings *settings = given;
     (void)count;
     (void)operands;
     struct server_options server = server_options_default();
+    struct served *models = calloc(1, sizeof *models);
     distil_error error;
-    struct server_model_options model = {
-        .path = settings->model.path,
-        .engine = {.precision = settings->model.precision, .cpu = settings->model.cpu},
-    };
-    server.models = &model;
-    server.model_count = 1;
+    if (!models) {
+        distil_fail(&error, DISTIL_NO_MEMORY, "out of memory");
+        return tool_failed("serve", &error);
+    }
+    if (read_models(settings, models, &error)) {
+        free(models);
+        return tool_misused("serve", error.message);
+    }
+    server.models = models->each;
+    server.model_count = models->count;
     server.host = settings->host;
     server.port = (uint16_t)settings->port;
     server.uds = settings->uds;
@@ -210,6 +272,7 @@ static int run_serve(const void *given, int count, char **operands)
     server.body_timeout_seconds = (int)settings->body_timeout;
     server.min_rate = (int)settings->min_rate;
     server.idle_timeout_seconds = (int)settings->idle_timeout;
+    server.drain_delay_seconds = (int)settings->drain_delay;
     server.drain_timeout_seconds = (int)settings->drain_timeout;
     server.access = (struct server_access_options){
         .api_keys = settings->api_keys,
@@ -238,6 +301,7 @@ static int run_serve(const void *given, int count, char **operands)
         tool_failed("serve", &error);
         _exit(TOOL_FAILURE); /* threads are still computing */
     }
+    free(models);
     return status ? tool_failed("serve", &error) : TOOL_OK;
 }
 
@@ -249,7 +313,8 @@ const struct tool_command tool_serve = {
                    "answers. GET /health says whether it "
                    "does; POST /predict classifies.\n\n"
                    "SIGTERM and SIGINT stop it: what was accepted is answered, then it exits with "
-                   "status 0. A second signal ends it at once.",
+                   "status 0. A second signal ends it at once. SIGHUP reads the models again and "
+                   "replaces those that have changed, while requests are answered.",
     .options = options,
     .least_operands = 0,
     .most_operands = 0,

@@ -1,9 +1,11 @@
 /* fake_engine.c: a stand-in for the engine behind distil.h, so that the server's behaviour under
  * load can be tested without a model, and slowed down at will.
  *
- * The model's path says what it is: "fake", then any of ":slow=MILLISECONDS" (for each batch),
+ * The model's path says what it is, or with ":file=PATH" the first line of a file: "fake", then any
+ * of ":slow=MILLISECONDS" (for each batch),
  * ":fail" (computing fails),
- * ":broken" (does not load), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
+ * ":salt=NUMBER" (other logits, and another digest), ":broken" (does not load), ":corrupt" (does not
+ * verify), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
  * ":headless". A token is a run of bytes without white space; a text's logits follow from its bytes
  * alone. */
 #include <ctype.h>
@@ -22,7 +24,8 @@ enum { WINDOW = 16, LABELS = 3 };
 struct distil_model {
     char path[200];
     distil_info info;
-    int slow_ms;
+    char digest[20];
+    int slow_ms, salt;
     int fails;
 };
 
@@ -31,11 +34,16 @@ struct distil_tokens {
     unsigned hash;
 };
 
-static atomic_int computed;
+static atomic_int computed, open_models;
 
 int fake_computed_texts(void)
 {
     return atomic_load(&computed);
+}
+
+int fake_open_models(void)
+{
+    return atomic_load(&open_models);
 }
 
 struct distil_session {
@@ -46,8 +54,16 @@ distil_status distil_model_open(const char *path, const distil_options *options,
                                 distil_model **model, distil_error *error)
 {
     distil_model *m;
-    const char *slow;
+    const char *slow, *salt;
+    char line[200] = "";
     (void)options;
+    if (path && strncmp(path, "fake:file=", 10) == 0) {
+        FILE *file = fopen(path + 10, "r");
+        path = file && fgets(line, sizeof(line), file) ? line : NULL;
+        line[strcspn(line, "\n")] = '\0';
+        if (file)
+            fclose(file);
+    }
     if (!path || strncmp(path, "fake", 4) != 0 || strstr(path, ":broken"))
         return distil_fail(error, DISTIL_NOT_FOUND, "%s: no such model", path ? path : "(none)");
     m = calloc(1, sizeof(*m));
@@ -57,6 +73,11 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     slow = strstr(path, ":slow=");
     m->slow_ms = slow ? atoi(slow + 6) : 0;
     m->fails = strstr(path, ":fail") != NULL;
+    salt = strstr(path, ":salt=");
+    m->salt = salt ? atoi(salt + 6) : 0;
+    if (salt)
+        snprintf(m->digest, sizeof(m->digest), "%d", m->salt);
+    m->info.digest = m->digest;
     m->info.path = m->path;
     m->info.precision = "fp32";
     m->info.cpu = "scalar";
@@ -64,12 +85,23 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     m->info.problem = strstr(path, ":multi") ? DISTIL_SIGMOID : DISTIL_SOFTMAX;
     m->info.label_count = strstr(path, ":multi") || strstr(path, ":topics") ? LABELS : 2;
     m->info.window = WINDOW;
+    atomic_fetch_add(&open_models, 1);
     *model = m;
+    return DISTIL_OK;
+}
+
+distil_status distil_model_verify(const distil_model *model, distil_error *error)
+{
+    if (strstr(model->path, ":corrupt"))
+        return distil_fail(error, DISTIL_FORMAT, "%s: the digest differs", model->path);
     return DISTIL_OK;
 }
 
 void distil_model_free(distil_model *model)
 {
+    if (!model)
+        return;
+    atomic_fetch_sub(&open_models, 1);
     free(model);
 }
 
@@ -170,7 +202,10 @@ distil_status distil_logits(distil_session *session, const distil_tokens *const 
         return distil_fail(error, DISTIL_NO_MEMORY, "made to fail");
     for (i = 0; i < n; i++)
         for (k = 0; k < labels; k++)
-            logits[i * labels + k] = (float)(texts[i]->hash >> (8 * k) & 0xFF) / 64.0F - 2.0F;
+            logits[i * labels + k] =
+                (float)((texts[i]->hash + (unsigned)session->model->salt * 77U) >> (8 * k) & 0xFF) /
+                    64.0F -
+                2.0F;
     return DISTIL_OK;
 }
 

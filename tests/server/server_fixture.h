@@ -29,5 +29,7 @@ void expected_sentiment(const char *text, char *answer, size_t size);
 
 /* Texts that the fake engine has computed in this process. */
 int fake_computed_texts(void);
+/* Models that are open now. */
+int fake_open_models(void);
 
 #endif

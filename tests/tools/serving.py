@@ -15,7 +15,8 @@ class Server:
     """A running server; its standard error is kept in `log`."""
 
     def __init__(self, *options, **variables):
-        command = [str(PROGRAM), "serve", "--port", "0", "--model", str(MODEL), "--precision", "fp32", *options]
+        model = [] if "--model" in options or "DISTILD_MODEL" in variables else ["--model", str(MODEL)]
+        command = [str(PROGRAM), "serve", "--port", "0", *model, "--precision", "fp32", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(**variables), text=True)
         self.log = []
         self.port = None

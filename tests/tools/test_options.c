@@ -14,6 +14,7 @@ struct settings {
     const char *name, *level;
     long count;
     double share;
+    struct tool_list words;
 };
 
 static const struct tool_option options[] = {{.name = "loud",
@@ -60,6 +61,12 @@ static const struct tool_option options[] = {{.name = "loud",
                                               .low = 0,
                                               .high = 1,
                                               .help = "How much"},
+                                             {.name = "word",
+                                              .letter = 'w',
+                                              .kind = TOOL_LIST,
+                                              .offset = offsetof(struct settings, words),
+                                              .value = "WORD",
+                                              .help = "One more"},
                                              TOOL_END_OPTIONS};
 
 static const struct tool_command command = {.name = "try",
@@ -101,6 +108,7 @@ static void clear_environment(void)
     unsetenv("DISTILD_LOG_LEVEL");
     unsetenv("DISTILD_MAX_COUNT");
     unsetenv("DISTILD_SHARE");
+    unsetenv("DISTILD_WORD");
 }
 
 START_TEST(defaults_come_from_the_table)
@@ -153,6 +161,37 @@ START_TEST(an_option_wins_over_its_variable)
     ck_assert_int_eq(found.format, 2);
     ck_assert_int_eq(parse("--json=no"), DISTIL_OK);
     ck_assert_int_eq(found.format, 0);
+}
+END_TEST
+
+static void expect_words(const char *a, const char *b)
+{
+    ck_assert_int_eq(found.words.count, b ? 2 : 1);
+    ck_assert_uint_eq(found.words.lengths[0], strlen(a));
+    ck_assert(strncmp(found.words.items[0], a, strlen(a)) == 0);
+    ck_assert(!b || (found.words.lengths[1] == strlen(b) && strcmp(found.words.items[1], b) == 0));
+}
+
+START_TEST(lists_grow)
+{
+    char line[400] = "";
+    ck_assert_int_eq(parse(""), DISTIL_OK);
+    ck_assert_int_eq(found.words.count, 0);
+    ck_assert_int_eq(parse("--word one -w two,three"), DISTIL_OK);
+    expect_words("one", "two,three");
+    setenv("DISTILD_WORD", "four,five=5", 1);
+    ck_assert_int_eq(parse(""), DISTIL_OK);
+    expect_words("four", "five=5");
+    ck_assert_int_eq(parse("-w six"), DISTIL_OK);
+    expect_words("six", NULL);
+    setenv("DISTILD_WORD", "four,", 1);
+    ck_assert_int_eq(parse(""), DISTIL_INVALID);
+    ck_assert_str_eq(error.message, "DISTILD_WORD: the value is empty");
+    for (int i = 0; i <= TOOL_LIST_MAX; i++)
+        strcat(line, i ? ",x" : "x");
+    setenv("DISTILD_WORD", line, 1);
+    ck_assert_int_eq(parse(""), DISTIL_INVALID);
+    ck_assert_str_eq(error.message, "DISTILD_WORD: more than 64 values");
 }
 END_TEST
 
@@ -275,6 +314,7 @@ int main(void)
     tcase_add_checked_fixture(tests, clear_environment, clear_environment);
     tcase_add_test(tests, defaults_come_from_the_table);
     tcase_add_test(tests, reads_every_spelling);
+    tcase_add_test(tests, lists_grow);
     tcase_add_test(tests, an_option_wins_over_its_variable);
     tcase_add_loop_test(tests, says_what_is_wrong, 0, (int)(sizeof wrong / sizeof wrong[0]));
     tcase_add_test(tests, counts_operands);

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""`distild serve` from start to end: several models, models replaced while it answers, drain, and the service manager."""
+
+import concurrent.futures
+import os
+import pathlib
+import queue
+import signal
+import socket
+import tempfile
+import threading
+import time
+
+from harness import MODEL, SANITIZED, TINY, cases, main, run
+from serving import ServeCase
+
+TOLERANCE = 1e-4
+
+
+class Lifecycle(ServeCase):
+    def wait_for_log(self, server, part, count=1):
+        for _ in range(6000):
+            if sum(part in line for line in server.log) >= count:
+                return
+            time.sleep(0.01)
+        self.fail(f"the log lacks {part!r}: " + "".join(server.log))
+
+    def test_several_models(self):
+        server = self.start("--model", f"first={MODEL}", "--model", f"second={TINY / 'bert-multi'}")
+        status, _, answer = server.ask("GET", "/models")
+        self.assertEqual((status, [(model["name"], model["default"]) for model in answer["models"]]),
+                         (200, [("first", True), ("second", False)]))
+        for name, model in (("first", "distilbert-single"), ("second", "bert-multi"), (None, "distilbert-single")):
+            case = next(case for case in cases(model) if case["text"].strip())
+            status, _, answer = server.ask("POST", "/predict", {"text": case["text"], **({"model": name} if name else {})})
+            self.assertEqual(status, 200, answer)
+            for score, wanted in zip(answer["scores"].values(), case["scores"]):
+                self.assertAlmostEqual(score, wanted, delta=TOLERANCE)
+        status, _, answer = server.ask("POST", "/predict", {"text": "x", "model": "third"})
+        self.assertEqual((status, answer["error_type"], answer["field"]), (404, "NotFound", "model"))
+        self.assertEqual(server.stop(), 0)
+        self.assertIn("1 more model", server.log[0])
+
+    def test_models_of_the_environment(self):
+        server = self.start(DISTILD_MODEL=f"a={MODEL},b={MODEL}")
+        self.assertEqual([model["name"] for model in server.ask("GET", "/models")[2]["models"]], ["a", "b"])
+        self.assertEqual(server.stop(), 0)
+        self.assertIn("two models are named", run("serve", "--model", MODEL, "--model", MODEL, "--port", "0", code=1)[1])
+        self.assertIn("is not a PATH", run("serve", "--model", "name=", "--port", "0", code=2)[1])
+
+    def test_models_are_replaced_under_load(self):
+        texts = [case["text"] for case in cases() if case["text"].strip() and "\0" not in case["text"]][:8]
+        with tempfile.TemporaryDirectory(prefix="distild-lifecycle-") as folder:
+            path, kinds = pathlib.Path(folder) / "model.distild", ["fp32", "int8"]
+            for kind in kinds:
+                run("convert", MODEL, "-o", pathlib.Path(folder) / kind, "--dtype", kind)
+
+            def put(content):
+                temporary = path.with_suffix(".new")
+                temporary.write_bytes(content)
+                os.replace(temporary, path)
+
+            contents = [(pathlib.Path(folder) / kind).read_bytes() for kind in kinds]
+            put(contents[0])
+            server = self.start("--model", str(path))
+            expected, swaps, stop = [], 0, threading.Event()
+            for content in contents:
+                if content != contents[0]:
+                    put(content)
+                    server.process.send_signal(signal.SIGHUP)
+                    swaps += 1
+                    self.wait_for_log(server, "was replaced", swaps)
+                expected.append([server.ask("POST", "/predict", {"text": text})[2]["scores"] for text in texts])
+            self.assertNotEqual(*expected)
+
+            def client(number):
+                connection, count = server.connect(), 0
+                while not stop.is_set():
+                    i = (number + count) % len(texts)
+                    status, _, answer = server.ask("POST", "/predict", {"text": texts[i]}, connection)
+                    self.assertEqual(status, 200)
+                    self.assertIn(answer["scores"], [scores[i] for scores in expected])
+                    count += 1
+                connection.close()
+                return count
+
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                clients = [pool.submit(client, number) for number in range(8)]
+                try:
+                    for i in range(4 if SANITIZED else 12):
+                        put(contents[i % 2])
+                        server.process.send_signal(signal.SIGHUP)
+                        swaps += 1
+                        self.wait_for_log(server, "was replaced", swaps)
+                    damaged = bytearray(contents[0])
+                    damaged[-100] ^= 1
+                    put(damaged)
+                    server.process.send_signal(signal.SIGHUP)
+                    self.wait_for_log(server, "goes on as it was")
+                finally:
+                    stop.set()
+                self.assertGreater(sum(done.result() for done in clients), 0)
+            self.assertEqual(server.stop(), 0)
+
+    def test_drain_delay(self):
+        server = self.start("--drain-delay", "2")
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        self.wait_for_log(server, "draining")
+        self.assertEqual(server.ask("GET", "/health")[2]["status"], "draining")
+        self.assertEqual(server.ask("POST", "/predict", {"text": "good"})[0], 200)  # on a connection made after the signal
+        self.assertEqual(server.process.wait(60), 0)
+        self.assertGreater(time.monotonic() - began, 1.9)
+        server = self.start("--drain-delay", "600")
+        server.process.send_signal(signal.SIGTERM)
+        self.wait_for_log(server, "draining")
+        self.assertEqual(server.stop(), 1)  # at once
+
+    def test_the_service_manager_is_told(self):
+        with tempfile.TemporaryDirectory(prefix="distild-lifecycle-") as folder:
+            for name in (os.path.join(folder, "notify"), f"@distild-test-{os.getpid()}"):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                    manager.bind(name.replace("@", "\0"))
+                    manager.settimeout(60)
+                    told = queue.Queue()
+
+                    def receive():
+                        while message := manager.recv(1000).decode():
+                            told.put(message)
+
+                    def next_change():
+                        while (message := told.get(timeout=60)) == "WATCHDOG=1":
+                            pass
+                        return message
+
+                    reader = threading.Thread(target=receive)
+                    reader.start()
+                    server = self.start(NOTIFY_SOCKET=name, WATCHDOG_USEC="100000")
+                    self.assertEqual(next_change(), "READY=1")
+                    self.assertEqual(told.get(timeout=60), "WATCHDOG=1")
+                    server.process.send_signal(signal.SIGHUP)
+                    self.assertRegex(next_change(), r"\ARELOADING=1\nMONOTONIC_USEC=\d+\Z")
+                    self.assertEqual(next_change(), "READY=1")
+                    self.assertEqual(server.stop(), 0)
+                    self.assertEqual(next_change(), "STOPPING=1")
+                    manager.sendto(b"", name.replace("@", "\0"))
+                    reader.join(60)
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:  # does not hold the server up for long
+                    deaf.bind(name.replace("@", "\0") + "-deaf")
+                    server = self.start(NOTIFY_SOCKET=name + "-deaf", WATCHDOG_USEC="2000")
+                    time.sleep(1)
+                    self.assertEqual(server.stop(), 0)
+        server = self.start(NOTIFY_SOCKET="relative", WATCHDOG_USEC="nonsense", WATCHDOG_PID="1")
+        self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    main()
