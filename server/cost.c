@@ -18,6 +18,12 @@ static const double noise = 0.04;        /* variance of a time around what is ex
 /* A batch that was held up by something else may take any time. */
 static const double least_surprise = -0.5, most_surprise = 1.0;
 static const double least_factor = 0.001;
+/* What fewer cores are taken to need of the time that more cores did, core by core, until they are
+ * seen: little enough for them to be tried. */
+static const double hope = 0.8;
+/* What becomes of the factors of other lanes with each batch. A lane that was slow because
+ * something else had its cores must not be avoided for good. */
+static const double busy_drift = 0.998, idle_drift = 0.98;
 
 /* A budget at which the part of its time that does not depend on its tokens is 1/25. */
 static const double worthwhile = 24;
@@ -99,6 +105,23 @@ void server_cost_observe(struct server_cost *cost, const struct server_load *loa
     for (i = 0; i < TERMS; i++)
         h[i] *= cost->factor[i] / expected;
     correct(cost, h, surprise);
+}
+
+void server_costs_observe(struct server_cost *costs, int kinds, int kind,
+                          const struct server_load *load, double nanoseconds, bool crowded)
+{
+    double scale = nanoseconds / server_cost_estimate(&costs[kind], load);
+    bool first = !costs[kind].observed;
+    int k, i;
+    for (k = 0; k < kinds; k++) {
+        for (i = 0; i < TERMS && k != kind; i++) {
+            if (first && !costs[k].observed)
+                costs[k].factor[i] = scale * (k > kind ? hope : 1);
+            else if (crowded || k < kind)
+                costs[k].factor[i] *= crowded ? busy_drift : idle_drift;
+        }
+    }
+    server_cost_observe(&costs[kind], load, nanoseconds);
 }
 
 int server_cost_budget(const struct server_cost *cost, double length, double most_ns,

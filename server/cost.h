@@ -31,6 +31,12 @@ void server_cost_init(struct server_cost *cost, const distil_info *info, int cor
 /* Learns from batches that took nanoseconds. A single strange time moves it little. */
 void server_cost_observe(struct server_cost *cost, const struct server_load *load,
                          double nanoseconds);
+/* The same for one kind among the costs of a model on lanes of several kinds (kinds), of which kind 0
+ * has the most cores. What nothing is known of yet takes its scale from it. The other kinds are
+ * taken to be a little faster than before, so that one that was slow once is tried again: crowded
+ * says whether texts wait or are computed elsewhere; while none are, only larger lanes are. */
+void server_costs_observe(struct server_cost *costs, int kinds, int kind,
+                          const struct server_load *load, double nanoseconds, bool crowded);
 /* Nanoseconds. */
 double server_cost_estimate(const struct server_cost *cost, const struct server_load *load);
 /* Tokens of a batch, of texts of a mean length, beyond which more would save next to nothing, or

@@ -215,6 +215,16 @@ static struct server_load load_of(const struct server_batch *batch)
     return (struct server_load){.batches = 1, .tokens = batch->tokens, .squares = batch->squares};
 }
 
+/* Whether texts wait, or are computed on other lanes than this one. */
+static bool is_crowded(const struct server_queue *queue, int lane)
+{
+    int i;
+    for (i = 0; i < queue->lanes->count; i++)
+        if (i != lane && queue->each[i].batch.count > 0)
+            return true;
+    return queue->backlog.head != NULL;
+}
+
 /* Gives what waits to idle lanes, and wakes their workers; with the lock held. */
 static void schedule(struct server_queue *queue, int64_t now, struct server_job **done)
 {
@@ -299,14 +309,15 @@ void server_queue_finish(struct server_queue *queue, int lane, distil_status sta
 {
     struct lane *own = &queue->each[lane];
     struct server_batch *batch = &own->batch;
-    struct server_cost *cost = &batch->model->costs[queue->lanes->each[lane].kind];
     struct server_load load = load_of(batch);
     struct server_job *done = NULL;
     int64_t now = server_now();
     int i;
     pthread_mutex_lock(&queue->lock);
     if (status == DISTIL_OK)
-        server_cost_observe(cost, &load, (double)(now - own->began));
+        server_costs_observe(batch->model->costs, queue->lanes->kinds,
+                             queue->lanes->each[lane].kind, &load, (double)(now - own->began),
+                             is_crowded(queue, lane));
     for (i = 0; i < batch->count; i++) {
         struct server_job *job = batch->jobs[i];
         if (status && job->fate == SERVER_COMPUTED)

@@ -76,6 +76,56 @@ START_TEST(one_batch_gives_the_scale)
 }
 END_TEST
 
+START_TEST(the_first_batch_scales_what_is_unknown)
+{
+    struct server_cost costs[3];
+    struct server_load load = load_of(1, 20);
+    double first;
+    int kind;
+    for (kind = 0; kind < 3; kind++)
+        server_cost_init(&costs[kind], &minilm, 4 >> kind);
+    first = server_cost_estimate(&costs[0], &load) / 30; /* a machine faster than any seed */
+    server_costs_observe(costs, 3, 0, &load, first, false);
+    /* a lone text is still faster on more cores, but fewer are worth a try where there are several */
+    for (kind = 1; kind < 3; kind++) {
+        double time = server_cost_estimate(&costs[kind], &load);
+        ck_assert_double_gt(time, first);
+        ck_assert_double_lt(time, first * (1 << kind));
+        ck_assert(!costs[kind].observed);
+    }
+    server_costs_observe(costs, 3, 2, &load, 3 * first, true);
+    ck_assert_double_lt(fabs(server_cost_estimate(&costs[2], &load) / (3 * first) - 1), 1e-9);
+    ck_assert_double_lt(fabs(server_cost_estimate(&costs[0], &load) / first - 1), 0.01);
+}
+END_TEST
+
+START_TEST(a_lane_that_was_slow_once_is_tried_again)
+{
+    struct server_cost costs[2];
+    struct server_load load = load_of(1, 20);
+    double ms = 1e6;
+    int lone = 0, crowded = 0;
+    server_cost_init(&costs[0], &minilm, 2);
+    server_cost_init(&costs[1], &minilm, 1);
+    server_costs_observe(costs, 2, 0, &load, 4 * ms, false); /* 1 ms when nothing is in the way */
+    server_costs_observe(costs, 2, 1, &load, 2 * ms, false);
+    while (server_cost_estimate(&costs[0], &load) > server_cost_estimate(&costs[1], &load)) {
+        server_costs_observe(costs, 2, 1, &load, 2 * ms, false);
+        lone++;
+    }
+    ck_assert_int_lt(lone, 50);
+    /* smaller lanes are not tried with lone texts, but where several wait */
+    costs[1].factor[0] = costs[1].factor[1] = 100;
+    while (server_cost_estimate(&costs[1], &load) > 2 * ms && crowded < 10000) {
+        server_costs_observe(costs, 2, 0, &load, 1 * ms, false);
+        ck_assert_double_lt(fabs(costs[1].factor[0] / (100 * pow(0.998, crowded)) - 1), 1e-6);
+        server_costs_observe(costs, 2, 0, &load, 1 * ms, true);
+        crowded++;
+    }
+    ck_assert_int_lt(crowded, 10000);
+}
+END_TEST
+
 START_TEST(batches_teach_what_others_cost)
 {
     static const int lengths[] = {8, 24, 60, 130, 512, 16, 300};
@@ -222,6 +272,8 @@ static Suite *make_suite(void)
     const TTest *const tests[] = {
         lanes_halve_the_cores_down_to_the_shares,
         one_batch_gives_the_scale,
+        the_first_batch_scales_what_is_unknown,
+        a_lane_that_was_slow_once_is_tried_again,
         batches_teach_what_others_cost,
         estimates_follow_a_machine_that_slows_down,
         budgets_stop_where_more_saves_nothing,
