@@ -117,6 +117,11 @@ DISTIL_API int distil_session_threads(const distil_session *session);
  * of all texts are there, those of the others as good as ever. */
 DISTIL_API distil_status distil_logits(distil_session *session, const distil_tokens *const *texts,
                                        int n, float *logits, distil_error *error);
+/* Computes what the model is known to answer, and compares: DISTIL_SELF_TEST names the text, what was
+ * expected and what was found. For a model file that is the golden texts of its conversion, within what the
+ * session's precision allows. For a HuggingFace directory, and for a model without a text classification
+ * head, which state none, it is that texts computed alone and together come out alike, and finite. */
+DISTIL_API distil_status distil_self_test(distil_session *session, distil_error *error);
 /* The last hidden states: (total tokens of all texts, hidden), one text after another.
  * DISTIL_NOT_FINITE as distil_logits has it. */
 DISTIL_API distil_status distil_hidden_states(distil_session *session,

@@ -64,6 +64,8 @@ distil_status server_model_open(struct server_model *model,
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the model's counters");
     if (!status)
         status = make_seats(model, lanes, batch_texts, error);
+    if (!status)
+        status = distil_self_test(model->seats[0].session, error);
     if (status)
         server_model_close(model);
     return status;

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tools/commands.h"
+#include "tools/golden.h"
 #include "tools/model.h"
 #include "tools/output.h"
 #include "tools/progress.h"
@@ -109,6 +111,29 @@ static distil_status report(const struct convert_settings *settings, enum weight
     return status ? status : tool_flush(stdout, error);
 }
 
+/* Writes the file twice: what is computed for the golden texts depends on how the matrices are
+ * stored. Where it is not finite, the model has none. */
+static distil_status write_with_golden(const struct weights_model *model, const char *path,
+                                       enum weights_dtype dtype, struct tool_progress *progress,
+                                       distil_error *error)
+{
+    struct weights_golden golden = {0};
+    char first[PATH_MAX];
+    if (model->config.task != WEIGHTS_TASK_SEQUENCE_CLASSIFICATION)
+        return weights_write(model, path, dtype, NULL, show_progress, progress, error);
+    if (snprintf(first, sizeof first, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof first)
+        return distil_fail(error, DISTIL_INVALID, "%s: the path is too long", path);
+    distil_status status = weights_write(model, first, dtype, NULL, NULL, NULL, error);
+    if (!status)
+        status = tool_golden_compute(first, &golden, error);
+    if (!status || status == DISTIL_NOT_FINITE)
+        status = weights_write(model, path, dtype, golden.count > 0 ? &golden : NULL, show_progress,
+                               progress, error);
+    unlink(first);
+    tool_golden_free(&golden);
+    return status;
+}
+
 static int run_convert(const void *given, int count, char **operands)
 {
     const struct convert_settings *settings = given;
@@ -131,7 +156,7 @@ static int run_convert(const void *given, int count, char **operands)
                 : strcmp(settings->dtype, "fp16") == 0 ? WEIGHTS_F16
                                                        : WEIGHTS_I8;
     tool_progress_start(&progress, "writing", NULL, true);
-    status = weights_write(model, settings->output, dtype, show_progress, &progress, &error);
+    status = write_with_golden(model, settings->output, dtype, &progress, &error);
     tool_progress_end(&progress);
     weights_free(model);
     if (!status)

@@ -31,7 +31,8 @@ extern "C" {
     X(TASK, 8, "the model has no head for this task")                                              \
     X(BUSY, 9, "the queue is full")                                                                \
     X(SYSTEM, 10, "the operating system refused a resource")                                       \
-    X(NOT_FINITE, 11, "the model computed a value that is not a number")
+    X(NOT_FINITE, 11, "the model computed a value that is not a number")                           \
+    X(SELF_TEST, 12, "the model does not compute here what it should")
 
 typedef enum {
 #define DISTIL_STATUS_ENUM(name, value, text) DISTIL_##name = (value),

@@ -7,6 +7,7 @@
 
 #include "weights/config.h"
 #include "weights/file.h"
+#include "weights/golden.h"
 #include "weights/json.h"
 #include "weights/private.h"
 #include "weights/tokenizer_files.h"
@@ -115,14 +116,14 @@ static void add_pair(struct weights_text *text, const char *key, struct weights_
 }
 
 void weights_write_metadata(struct weights_text *text, const struct weights_model *model,
-                            enum weights_dtype dtype)
+                            enum weights_dtype dtype, const struct weights_golden *golden)
 {
     struct weights_text value = {0};
     weights_text_format(text,
                         "{\"format\":\"distild\",\"" WEIGHTS_KEY_VERSION
-                        "\":\"%d\",\"" WEIGHTS_KEY_DIGEST "\":\"%0*d\",\"" WEIGHTS_KEY_ARCHITECTURE
+                        "\":\"%s\",\"" WEIGHTS_KEY_DIGEST "\":\"%0*d\",\"" WEIGHTS_KEY_ARCHITECTURE
                         "\":\"%s\",\"" WEIGHTS_KEY_DTYPE "\":\"%s\"",
-                        WEIGHTS_FORMAT_MAJOR, WEIGHTS_DIGEST_LENGTH, 0,
+                        golden ? WEIGHTS_FORMAT_GOLDEN : "1", WEIGHTS_DIGEST_LENGTH, 0,
                         architectures[model->config.architecture], weights_dtype_name(dtype));
     weights_text_add(&value, "{\"architecture\":", 16);
     weights_text_json(&value, model->private_->source_architecture);
@@ -134,6 +135,10 @@ void weights_write_metadata(struct weights_text *text, const struct weights_mode
     add_pair(text, WEIGHTS_KEY_CONFIG, &value);
     add_tokenizer(&value, &model->tokenizer);
     add_pair(text, WEIGHTS_KEY_TOKENIZER, &value);
+    if (golden) {
+        weights_write_golden(&value, golden, model->config.label_count);
+        add_pair(text, WEIGHTS_KEY_GOLDEN, &value);
+    }
     add_vocabulary(&value, &model->tokenizer);
     add_pair(text, WEIGHTS_KEY_VOCABULARY, &value);
     weights_text_add(text, "}", 1);
@@ -365,8 +370,8 @@ distil_status weights_read_metadata(struct weights_model *model, const cJSON *me
     struct weights_fields inner = {.error = error};
     struct weights_vocabulary vocabulary = {
         .tokenizer = &model->tokenizer, .arena = arena, .where = model->path, .error = error};
-    cJSON *config = NULL, *tokenizer = NULL, *source = NULL;
-    char *where[3] = {NULL};
+    cJSON *config = NULL, *tokenizer = NULL, *source = NULL, *golden = NULL;
+    char *where[4] = {NULL};
     const char *source_class = "", *source_dtype = "";
     int architecture = 0;
     distil_status status = read_version(&fields);
@@ -404,10 +409,16 @@ distil_status weights_read_metadata(struct weights_model *model, const cJSON *me
     model->private_->source_dtype = weights_arena_copy(arena, source_dtype);
     if (!status && (!model->private_->source_architecture || !model->private_->source_dtype))
         status = weights_no_memory(model->path, error);
-    for (int i = 0; i < 3; i++)
+    if (!status && weights_field(&fields, WEIGHTS_KEY_GOLDEN)) {
+        status = parse_value(&golden, &where[3], &fields, WEIGHTS_KEY_GOLDEN);
+        if (!status)
+            status = weights_read_golden(model, golden, where[3], error);
+    }
+    for (int i = 0; i < 4; i++)
         free(where[i]);
     cJSON_Delete(config);
     cJSON_Delete(tokenizer);
     cJSON_Delete(source);
+    cJSON_Delete(golden);
     return status;
 }

@@ -18,10 +18,12 @@
 #define WEIGHTS_KEY_SOURCE "distild.source"
 
 enum { WEIGHTS_FORMAT_MAJOR = 1, WEIGHTS_DIGEST_LENGTH = 64 };
+/* Of a file with golden texts. */
+#define WEIGHTS_FORMAT_GOLDEN "1.1"
 
-/* Adds the object with every key; the digest is 64 zeros. */
+/* Adds the object with every key; the digest is 64 zeros. golden may be NULL. */
 void weights_write_metadata(struct weights_text *text, const struct weights_model *model,
-                            enum weights_dtype dtype);
+                            enum weights_dtype dtype, const struct weights_golden *golden);
 
 /* Fills config, tokenizer, digest and source from the object. A file of a newer major version is
  * DISTIL_UNSUPPORTED. */

@@ -91,6 +91,14 @@ struct weights_tokenizer {
     int unk, cls, sep, pad, mask; /* ids; mask is -1 where the vocabulary has none */
 };
 
+/* Texts and the logits that a text classifier gave them in fp32 when its file was written: what
+ * another machine's answers can be held to. */
+struct weights_golden {
+    int count; /* 0: there are none */
+    const char *const *texts;
+    const float *logits; /* (count, label_count) */
+};
+
 struct weights_model {
     char *path;
     /* SHA-256 in lower-case hex of what the model file holds; empty for a HuggingFace directory. */
@@ -104,6 +112,7 @@ struct weights_model {
     struct weights_layer *layers;     /* (config.layers) */
     struct weights_linear head_dense; /* (hidden, hidden): pre_classifier or pooler.dense, if any */
     struct weights_linear head;       /* (labels, hidden); absent for WEIGHTS_TASK_NONE */
+    struct weights_golden golden;     /* of a model file */
     struct weights_private *private_; /* mappings and owned buffers */
 };
 
@@ -115,11 +124,12 @@ void weights_free(struct weights_model *model);
 /* Reports progress of a long job: done of total bytes. May be NULL. */
 typedef void weights_progress(void *context, size_t done, size_t total);
 
-/* Writes a model file: matrices as dtype (F32, F16 or I8 with a scale per row), vectors as F32. Atomic: a temporary name
- * beside path, fsync, rename. */
+/* Writes a model file: matrices as dtype (F32, F16 or I8 with a scale per row), vectors as F32, and golden, where it is
+ * not NULL, instead of the model's own, which may not be what the matrices as dtype give. Atomic: a temporary name beside
+ * path, fsync, rename. */
 distil_status weights_write(const struct weights_model *model, const char *path,
-                            enum weights_dtype dtype, weights_progress *progress, void *context,
-                            distil_error *error);
+                            enum weights_dtype dtype, const struct weights_golden *golden,
+                            weights_progress *progress, void *context, distil_error *error);
 
 /* Reads the whole file and compares its digest with the one that it states; DISTIL_FORMAT where they differ. */
 distil_status weights_verify(const struct weights_model *model, distil_error *error);

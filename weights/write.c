@@ -31,6 +31,7 @@ struct item {
 
 struct writer {
     const struct weights_model *model;
+    const struct weights_golden *golden;
     const char *path;
     distil_error *error;
     char *temporary;
@@ -129,7 +130,7 @@ static distil_status build_header(struct writer *writer, enum weights_dtype dtyp
     struct weights_text *header = &writer->header;
     size_t begin = 0;
     weights_text_format(header, "{\"__metadata__\":");
-    weights_write_metadata(header, writer->model, dtype);
+    weights_write_metadata(header, writer->model, dtype, writer->golden);
     for (int i = 0; i < writer->count; i++) {
         const struct item *item = &writer->items[i];
         weights_text_format(header, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", item->name,
@@ -366,10 +367,11 @@ static distil_status finish(struct writer *writer)
 }
 
 distil_status weights_write(const struct weights_model *model, const char *path,
-                            enum weights_dtype dtype, weights_progress *progress, void *context,
-                            distil_error *error)
+                            enum weights_dtype dtype, const struct weights_golden *golden,
+                            weights_progress *progress, void *context, distil_error *error)
 {
     struct writer writer = {.model = model,
+                            .golden = golden,
                             .path = path,
                             .error = error,
                             .fd = -1,

@@ -364,7 +364,7 @@ static int store_as(const char *name)
             continue;
         status = weights_open(&model, model_path, &error);
         if (status == DISTIL_OK)
-            status = weights_write(model, path, dtypes[i], NULL, NULL, &error);
+            status = weights_write(model, path, dtypes[i], NULL, NULL, NULL, &error);
         weights_free(model);
     }
     if (status != DISTIL_OK)

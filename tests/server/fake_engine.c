@@ -5,7 +5,7 @@
  * of ":slow=MILLISECONDS" (for each batch),
  * ":fail" (computing fails),
  * ":salt=NUMBER" (other logits, and another digest), ":broken" (does not load), ":corrupt" (does not
- * verify), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
+ * verify), ":wrong" (fails its self-test), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
  * ":headless". A token is a run of bytes without white space; a text's logits follow from its bytes
  * alone. */
 #include <ctype.h>
@@ -94,6 +94,14 @@ distil_status distil_model_verify(const distil_model *model, distil_error *error
 {
     if (strstr(model->path, ":corrupt"))
         return distil_fail(error, DISTIL_FORMAT, "%s: the digest differs", model->path);
+    return DISTIL_OK;
+}
+
+distil_status distil_self_test(distil_session *session, distil_error *error)
+{
+    if (strstr(session->model->path, ":wrong"))
+        return distil_fail(error, DISTIL_SELF_TEST, "%s: self-test: other logits",
+                           session->model->path);
     return DISTIL_OK;
 }
 

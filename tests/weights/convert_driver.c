@@ -15,7 +15,7 @@ int main(int argc, char **argv)
             continue;
         status = weights_open(&model, argv[1], &error);
         if (!status)
-            status = weights_write(model, argv[2], dtypes[i], NULL, NULL, &error);
+            status = weights_write(model, argv[2], dtypes[i], NULL, NULL, NULL, &error);
     }
     weights_free(model);
     if (status)

@@ -119,7 +119,7 @@ START_TEST(opening)
     fail_each_opening(directory);
     struct weights_model *model = fixture_open(directory);
     const char *path = fixture_path(directory, "x");
-    ck_assert_int_eq(weights_write(model, path, WEIGHTS_I8, NULL, NULL, NULL), DISTIL_OK);
+    ck_assert_int_eq(weights_write(model, path, WEIGHTS_I8, NULL, NULL, NULL, NULL), DISTIL_OK);
     weights_free(model);
     fail_each_opening(path);
     fixture_bert_directory(directory, "BF16");
@@ -165,7 +165,7 @@ START_TEST(writing)
     for (;; n++) {
         distil_error error = {.message = ""};
         begin(n);
-        distil_status status = weights_write(model, path, WEIGHTS_I8, NULL, NULL, &error);
+        distil_status status = weights_write(model, path, WEIGHTS_I8, NULL, NULL, NULL, &error);
         counting = false;
         ck_assert_msg(live == 0, "allocation %ld: %ld left over", n, live);
         if (status == DISTIL_OK)

@@ -26,7 +26,7 @@ static void write_as(const struct weights_model *model, const char *name, enum w
 {
     distil_error error = {.message = ""};
     distil_status status =
-        weights_write(model, fixture_path(output, name), dtype, NULL, NULL, &error);
+        weights_write(model, fixture_path(output, name), dtype, NULL, NULL, NULL, &error);
     ck_assert_msg(status == DISTIL_OK, "%s", error.message);
 }
 

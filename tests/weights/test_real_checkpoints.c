@@ -47,8 +47,8 @@ START_TEST(converts_every_tensor)
     ck_assert_int_eq(model->tokenizer.count, 30522);
     ck_assert_str_eq(model->config.labels[1], "POSITIVE");
     distil_error error = {.message = ""};
-    ck_assert_msg(weights_write(model, path, types[_i], NULL, NULL, &error) == DISTIL_OK, "%s",
-                  error.message);
+    ck_assert_msg(weights_write(model, path, types[_i], NULL, NULL, NULL, &error) == DISTIL_OK,
+                  "%s", error.message);
     struct weights_model *read = fixture_open(path);
     ck_assert_msg(weights_verify(read, &error) == DISTIL_OK, "%s", error.message);
     for (int i = 0; i < model->tokenizer.count; i++)

@@ -72,7 +72,7 @@ START_TEST(refuses_what_half_cannot_hold)
     struct weights_model *model = fixture_open(source);
     distil_error error = {.message = ""};
     ck_assert_int_eq(
-        weights_write(model, fixture_path(output, "x"), WEIGHTS_F16, NULL, NULL, &error),
+        weights_write(model, fixture_path(output, "x"), WEIGHTS_F16, NULL, NULL, NULL, &error),
         DISTIL_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(error.message, "tensor embeddings.word: "));
     ck_assert_ptr_nonnull(strstr(error.message, "found 70000 in row 1, column 1"));
@@ -101,7 +101,8 @@ START_TEST(reports_progress)
     struct weights_model *model = fixture_open(source);
     struct seen seen = {0};
     ck_assert_int_eq(
-        weights_write(model, fixture_path(output, "x"), WEIGHTS_I8, watch, &seen, NULL), DISTIL_OK);
+        weights_write(model, fixture_path(output, "x"), WEIGHTS_I8, NULL, watch, &seen, NULL),
+        DISTIL_OK);
     ck_assert_uint_eq(seen.done, seen.total);
     ck_assert_int_gt(seen.calls, 40);
     weights_free(model);
@@ -123,7 +124,7 @@ START_TEST(leaves_nothing_behind)
     small.rlim_cur = 5000;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
     distil_status status =
-        weights_write(model, fixture_path(output, "x"), WEIGHTS_F32, NULL, NULL, &error);
+        weights_write(model, fixture_path(output, "x"), WEIGHTS_F32, NULL, NULL, NULL, &error);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     ck_assert_int_eq(status, DISTIL_IO);
     ck_assert_ptr_nonnull(strstr(error.message, "cannot write: File too large"));
@@ -135,13 +136,14 @@ START_TEST(leaves_nothing_behind)
     free(bytes);
     /* Where nothing can be made or replaced. */
     ck_assert_int_eq(
-        weights_write(model, fixture_path(output, "no/x"), WEIGHTS_F32, NULL, NULL, &error),
+        weights_write(model, fixture_path(output, "no/x"), WEIGHTS_F32, NULL, NULL, NULL, &error),
         DISTIL_NOT_FOUND);
-    ck_assert_int_eq(weights_write(model, output, WEIGHTS_F32, NULL, NULL, &error), DISTIL_INVALID);
-    ck_assert_int_eq(weights_write(model, "/dev/null", WEIGHTS_F32, NULL, NULL, &error),
+    ck_assert_int_eq(weights_write(model, output, WEIGHTS_F32, NULL, NULL, NULL, &error),
+                     DISTIL_INVALID);
+    ck_assert_int_eq(weights_write(model, "/dev/null", WEIGHTS_F32, NULL, NULL, NULL, &error),
                      DISTIL_INVALID);
     ck_assert_int_eq(
-        weights_write(model, fixture_path(output, "x"), WEIGHTS_BF16, NULL, NULL, &error),
+        weights_write(model, fixture_path(output, "x"), WEIGHTS_BF16, NULL, NULL, NULL, &error),
         DISTIL_INVALID);
     ck_assert_int_eq(fixture_count(output), 1);
     weights_free(model);

@@ -1,0 +1,20 @@
+/* golden.h: the golden texts of a model file, written and read back. */
+#ifndef WEIGHTS_GOLDEN_INTERNAL_H
+#define WEIGHTS_GOLDEN_INTERNAL_H
+
+#include <cjson/cJSON.h>
+
+#include "weights/text.h"
+#include "weights/weights.h"
+
+#define WEIGHTS_KEY_GOLDEN "distild.golden"
+
+/* Adds the value of the key, an object; logits have four decimals. labels: of each text. */
+void weights_write_golden(struct weights_text *text, const struct weights_golden *golden,
+                          int labels);
+
+/* Reads the object into model->golden, whose config must be there. where names it in messages. */
+distil_status weights_read_golden(struct weights_model *model, const cJSON *object,
+                                  const char *where, distil_error *error);
+
+#endif
