@@ -73,7 +73,13 @@ static enum MHD_Result dispatch(struct http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     struct server_queue *queue = exchange->server->queue;
-    exchange->route->handle(exchange);
+    int64_t wait;
+    /* what is to be refused anyway is not worth being read */
+    if (exchange->route->needs_model && exchange->route->json_body &&
+        server_queue_full(queue, &wait))
+        server_fail_overloaded(exchange, SERVER_ROOM_FULL, wait);
+    else
+        exchange->route->handle(exchange);
     if (!exchange->status && exchange->submit) {
         exchange->wake = on_wake;
         suspend(http);
@@ -81,7 +87,6 @@ static enum MHD_Result dispatch(struct http_exchange *http)
         return MHD_YES;
     }
     if (!exchange->status && exchange->finish) {
-        int64_t wait;
         enum server_room room = server_queue_reserve(queue, &exchange->job, &wait);
         if (room == SERVER_ROOM) {
             exchange->job.done = on_job_done;

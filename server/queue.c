@@ -145,6 +145,19 @@ static double wait_time(const struct server_queue *queue, const struct server_fl
 
 /* ---- room ---- */
 
+bool server_queue_full(struct server_queue *queue, int64_t *wait)
+{
+    const struct server_backlog *backlog = &queue->backlog;
+    bool full;
+    pthread_mutex_lock(&queue->lock);
+    full = backlog->waiting >= queue->options.max_texts ||
+           backlog->waiting_tokens >= queue->options.max_tokens;
+    if (full)
+        *wait = (int64_t)wait_time(queue, NULL, server_now());
+    pthread_mutex_unlock(&queue->lock);
+    return full;
+}
+
 enum server_room server_queue_reserve(struct server_queue *queue, const struct server_job *job,
                                       int64_t *wait)
 {

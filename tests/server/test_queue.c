@@ -347,10 +347,13 @@ static enum server_room reserve(struct fixture *f, int count, int tokens)
 START_TEST(room_is_bounded)
 {
     struct fixture f;
+    int64_t wait;
     set_up_bounded(&f, 1000, 4, 1000);
     ck_assert_int_eq(reserve(&f, 3, 12), SERVER_ROOM);
     ck_assert_int_eq(reserve(&f, 2, 8), SERVER_ROOM_FULL);
+    ck_assert(!server_queue_full(f.queue, &wait));
     ck_assert_int_eq(reserve(&f, 1, 4), SERVER_ROOM);
+    ck_assert(server_queue_full(f.queue, &wait));
     ck_assert_int_eq(reserve(&f, 1, 4), SERVER_ROOM_FULL);
     ck_assert_int_eq(waiting_texts(&f), 4);
     tear_down(&f);
