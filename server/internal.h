@@ -32,6 +32,7 @@ struct server {
     atomic_ullong draws;    /* of random numbers */
     uint64_t id_seed;
     int64_t drain_began;
+    int64_t seen_alive; /* by the service manager, last */
     bool loaded;
 
     struct server_metrics *metrics; /* a meter for each HTTP thread, each worker, and the rest */

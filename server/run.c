@@ -50,7 +50,7 @@ static int wait_signal(const sigset_t *signals, long milliseconds)
     return found < 0 ? 0 : found;
 }
 
-/* Waits for the time of a signal to end, until then at most; 0 when none came. Gives the service
+/* Waits for a signal that ends the server, until then at most; 0 when none came. Gives the service
  * manager its signs of life, and reloads at SIGHUP unless the server is ending. */
 static int wait_end(struct server *server, const sigset_t *signals, int64_t until)
 {
@@ -62,8 +62,10 @@ static int wait_end(struct server *server, const sigset_t *signals, int64_t unti
             server_reload(server);
         else if (number && number != SIGHUP)
             return number;
-        if (period > 0)
+        if (period > 0 && (now = server_now()) - server->seen_alive >= period * 1000000) {
             server_notify_alive();
+            server->seen_alive = now;
+        }
     }
     return 0;
 }
