@@ -1,6 +1,9 @@
-/* models_routes.c: which models there are, and what they are. */
+/* models_routes.c: which models there are, what they are, and replacing them. */
+#include <stdlib.h>
+
 #include "server/exchange.h"
 #include "server/internal.h"
+#include "server/reload.h"
 #include "server/routes.h"
 
 static const char *const task_names[] = {"none", "sequence-classification", "token-classification",
@@ -44,4 +47,50 @@ void server_handle_models(struct server_exchange *exchange)
     server_json_end_array(&json);
     server_json_end_object(&json);
     server_answer(exchange, 200, &json);
+}
+
+static void on_reloaded(void *context, const struct server_reload_outcome *outcome)
+{
+    struct server_exchange *exchange = context;
+    struct server_reload_outcome *kept = exchange->request;
+    *kept = *outcome;
+    exchange->wake(exchange);
+}
+
+static void submit_reload(struct server_exchange *exchange)
+{
+    struct server_reload_outcome *outcome = exchange->request;
+    if (server_reloader_ask(exchange->server->reloader, on_reloaded, exchange, &outcome->error)) {
+        outcome->failed = server_models_count(exchange->server->models);
+        exchange->wake(exchange);
+    }
+}
+
+static void finish_reload(struct server_exchange *exchange)
+{
+    const struct server_reload_outcome *outcome = exchange->request;
+    struct server_json json = {0};
+    if (outcome->failed > 0) {
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL,
+                    "%d of %d models go on as they were: %s", outcome->failed,
+                    server_models_count(exchange->server->models), outcome->error.message);
+        return;
+    }
+    server_json_begin_object(&json);
+    server_json_put_integer(&json, "replaced", outcome->swapped);
+    server_json_put_integer(&json, "unchanged", outcome->unchanged);
+    server_json_end_object(&json);
+    server_answer(exchange, 200, &json);
+}
+
+void server_handle_reload(struct server_exchange *exchange)
+{
+    exchange->request = calloc(1, sizeof(struct server_reload_outcome));
+    if (!exchange->request) {
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
+        return;
+    }
+    exchange->request_free = free;
+    exchange->submit = submit_reload;
+    exchange->finish = finish_reload;
 }

@@ -24,30 +24,32 @@ struct server_reloader {
 /* The first digits of a digest, as people name it. */
 enum { SHOWN_DIGITS = 12 };
 
-static bool reload_one(const struct server_reloader *reloader, int i, int *swapped)
+static void reload_one(const struct server_reloader *reloader, int i,
+                       struct server_reload_outcome *outcome)
 {
     const struct server_log *log = reloader->log;
     int64_t began = server_now();
-    struct server_model *model;
-    enum server_swap swap;
+    enum server_swap swap = SERVER_UNCHANGED;
     distil_error error;
     distil_status status = server_models_swap(reloader->models, i, reloader->queue, &swap, &error);
-    model = server_models_use_at(reloader->models, i);
+    struct server_model *model = server_models_use_at(reloader->models, i);
     if (status) {
         server_log_printf(log, SERVER_LOG_ERROR,
                           "model %s was not replaced and goes on as it was: %s", model->name,
                           error.message);
+        if (outcome->failed++ == 0)
+            outcome->error = error;
     } else if (swap == SERVER_UNCHANGED) {
         server_log_printf(log, SERVER_LOG_INFO, "model %s is unchanged", model->name);
+        outcome->unchanged++;
     } else {
         const char *digest = model->info->digest;
         server_log_printf(log, SERVER_LOG_INFO, "model %s was replaced by %s%s%.*s in %.3f s",
                           model->name, model->info->path, *digest ? ", digest " : "", SHOWN_DIGITS,
                           digest, (double)(server_now() - began) / 1e9);
-        (*swapped)++;
+        outcome->swapped++;
     }
     server_models_leave(reloader->models, model);
-    return status == DISTIL_OK;
 }
 
 static void *run(void *argument)
@@ -55,7 +57,8 @@ static void *run(void *argument)
     struct server_reloader *reloader = argument;
     for (;;) {
         struct asker *askers;
-        int i, swapped = 0, failed = 0;
+        struct server_reload_outcome outcome = {0};
+        int i;
         pthread_mutex_lock(&reloader->lock);
         while (!reloader->wanted && !reloader->stop)
             pthread_cond_wait(&reloader->asked, &reloader->lock);
@@ -68,11 +71,11 @@ static void *run(void *argument)
         reloader->askers = NULL;
         pthread_mutex_unlock(&reloader->lock);
         for (i = 0; i < server_models_count(reloader->models); i++)
-            failed += !reload_one(reloader, i, &swapped);
+            reload_one(reloader, i, &outcome);
         while (askers) {
             struct asker *asker = askers;
             askers = asker->next;
-            asker->done(asker->context, swapped, failed);
+            asker->done(asker->context, &outcome);
             free(asker);
         }
     }

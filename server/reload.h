@@ -7,8 +7,14 @@
 
 struct server_reloader;
 
-/* Called when a reload has ended: how many models were replaced, and how many could not be. */
-typedef void server_reload_done(void *context, int swapped, int failed);
+/* How a reload went, in models. */
+struct server_reload_outcome {
+    int swapped, unchanged, failed;
+    distil_error error; /* of the first that failed */
+};
+
+/* Called when a reload has ended, by its thread. */
+typedef void server_reload_done(void *context, const struct server_reload_outcome *outcome);
 
 /* All of them must outlive the reloader. */
 distil_status server_reloader_start(struct server_models *models, struct server_queue *queue,

@@ -9,6 +9,7 @@ void server_handle_health(struct server_exchange *exchange);    /* GET /health *
 void server_handle_metrics(struct server_exchange *exchange);   /* GET /metrics */
 void server_handle_models(struct server_exchange *exchange);    /* GET /models */
 void server_handle_predict(struct server_exchange *exchange);   /* POST /predict */
+void server_handle_reload(struct server_exchange *exchange);    /* POST /admin/models/reload */
 void server_handle_login(struct server_exchange *exchange);     /* POST /api/login */
 void server_handle_protected(struct server_exchange *exchange); /* GET /protected */
 

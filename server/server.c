@@ -250,11 +250,10 @@ static void reload_credentials(struct server *server)
         server_log_printf(log, SERVER_LOG_INFO, "the certificate was reloaded");
 }
 
-static void reload_ended(void *context, int swapped, int failed)
+static void reload_ended(void *context, const struct server_reload_outcome *outcome)
 {
     (void)context;
-    (void)swapped;
-    (void)failed;
+    (void)outcome;
     server_notify_ready();
 }
 

@@ -2,6 +2,7 @@
 """`distild serve` from start to end: several models, models replaced while it answers, drain, and the service manager."""
 
 import concurrent.futures
+import json
 import os
 import pathlib
 import queue
@@ -100,6 +101,38 @@ class Lifecycle(ServeCase):
                 finally:
                     stop.set()
                 self.assertGreater(sum(done.result() for done in clients), 0)
+            self.assertEqual(server.stop(), 0)
+
+    def test_the_admin_route(self):
+        with tempfile.TemporaryDirectory(prefix="distild-lifecycle-") as folder:
+            path, keys = pathlib.Path(folder) / "model.distild", pathlib.Path(folder) / "keys.txt"
+            run("convert", MODEL, "-o", path)
+            admin, caller = (run("keys", "new", name, "--scope", name, "--append", keys)[0].strip() for name in ("admin", "predict"))
+
+            def reload(server, key=None):
+                connection = server.connect()
+                connection.request("POST", "/admin/models/reload", b"", {"X-API-Key": key} if key else {})
+                response = connection.getresponse()
+                answer = response.read()
+                connection.close()
+                return response.status, json.loads(answer)
+
+            server = self.start("--model", str(path))
+            self.assertEqual(reload(server)[0], 401)  # there is no key that would do
+            self.assertEqual(server.stop(), 0)
+            server = self.start("--model", str(path), "--api-keys", str(keys))
+            self.assertEqual(reload(server)[0], 401)
+            self.assertEqual(reload(server, caller)[0], 403)
+            self.assertEqual(reload(server, admin), (200, {"replaced": 0, "unchanged": 1}))
+            run("convert", MODEL, "-o", path, "--dtype", "int8")
+            self.assertEqual(reload(server, admin), (200, {"replaced": 1, "unchanged": 0}))
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:  # at once: some share a reload
+                self.assertEqual({done[0] for done in pool.map(lambda _: reload(server, admin), range(16))}, {200})
+            path.unlink()
+            status, answer = reload(server, admin)
+            self.assertEqual((status, answer["error_type"]), (500, "Backend"))
+            self.assertIn("1 of 1 models go on as they were: ", answer["error"])
+            self.assertIn("model.distild", answer["error"])
             self.assertEqual(server.stop(), 0)
 
     def test_drain_delay(self):
