@@ -68,7 +68,7 @@ def draw(result, path):
         axis.set_xticks(range(len(cells)), cells)
         axis.set_ylabel("best peer's time / distild's")
         axis.set_title(f"{threads} thread{'s' * (threads > 1)}, {result['cpu']}", fontsize=10)
-        axis.legend(title="precision")
+        axis.legend(title="precision", loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
