@@ -79,8 +79,8 @@ static struct kern_rows take_prepared(struct arena *arena, enum kern_scheme sche
         long bytes = spread((columns + KERN_Q8_ALIGN - 1) / KERN_Q8_ALIGN * KERN_Q8_ALIGN);
         prepared.q8 = take(arena, (size_t)rows, (size_t)bytes);
         prepared.q8_stride = bytes;
-        prepared.q8_max = scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
-        prepared.scale_stride = scheme == KERN_INT7 ? kern_int7_blocks(columns) : 1;
+        prepared.q8_max = kern_q8_max(scheme);
+        prepared.scale_stride = kern_scale_blocks(scheme, columns);
         size_t scales = (size_t)(rows * prepared.scale_stride);
         prepared.scale = take(arena, scales, sizeof(float));
         prepared.zero = take(arena, scales, sizeof(int32_t));

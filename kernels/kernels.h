@@ -83,6 +83,18 @@ static inline int kern_is_quantised(enum kern_scheme scheme)
     return scheme == KERN_INT8 || scheme == KERN_INT7;
 }
 
+/* kern_rows.q8_max of a quantised scheme. */
+static inline int kern_q8_max(enum kern_scheme scheme)
+{
+    return scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
+}
+
+/* kern_rows.scale_stride of a scheme for rows of k values, and the column sums that a column of such a k has. */
+static inline long kern_scale_blocks(enum kern_scheme scheme, long k)
+{
+    return scheme == KERN_INT7 ? kern_int7_blocks(k) : 1;
+}
+
 /* What is done to a product's sum plus bias before it is stored. */
 enum kern_epilogue {
     KERN_IDENTITY,

@@ -126,8 +126,8 @@ static struct kern_rows make_rows(enum kern_scheme scheme, long m, long width)
                              .stride = pitch / (long)sizeof(float),
                              .q8 = perf_memory((size_t)(m * perf_pitch(width))),
                              .q8_stride = perf_pitch(width),
-                             .q8_max = scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX,
-                             .scale_stride = scheme == KERN_INT7 ? kern_int7_blocks(width) : 1,
+                             .q8_max = kern_q8_max(scheme),
+                             .scale_stride = kern_scale_blocks(scheme, width),
                              .scale = perf_memory(scales * sizeof(float)),
                              .zero = perf_memory(scales * sizeof(int32_t))};
     perf_fill(rows.f32, (size_t)(m * rows.stride));

@@ -102,8 +102,8 @@ static void make_rows(struct bench *bench)
     struct kern_rows *x = &bench->x;
     x->stride = pitch / (long)sizeof(float);
     x->q8_stride = perf_pitch(width);
-    x->q8_max = bench->scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
-    x->scale_stride = bench->scheme == KERN_INT7 ? kern_int7_blocks(width) : 1;
+    x->q8_max = kern_q8_max(bench->scheme);
+    x->scale_stride = kern_scale_blocks(bench->scheme, width);
     x->bf16_block = KERN_BF16_ALIGN;
     x->bf16_stride = perf_pitch(width * (long)sizeof(uint16_t)) / (long)sizeof(uint16_t);
     x->f32 = perf_memory((size_t)(m * pitch));

@@ -41,7 +41,7 @@ static bool has_scales(enum kern_scheme scheme)
 /* Column sums of a panel, in panels. */
 static size_t sum_blocks(const struct weights_pack_job *job)
 {
-    return job->scheme == KERN_INT7 ? (size_t)kern_int7_blocks(job_columns(job)) : 1;
+    return (size_t)kern_scale_blocks(job->scheme, job_columns(job));
 }
 
 size_t weights_pack_bytes(const struct weights_pack_job *job)

@@ -171,7 +171,7 @@ void pack_s8_weights(struct packed *packed, const struct kern_table *table, enum
                      const int8_t *w, const float *scale, const float *bias, long n, long k)
 {
     const long padded = round_up(n, KERN_PANEL);
-    const long blocks = scheme == KERN_INT7 ? kern_int7_blocks(k) : 1;
+    const long blocks = kern_scale_blocks(scheme, k);
     const size_t bytes = table->panel_bytes[scheme](k);
     packed->panels = guard_alloc((size_t)(padded / KERN_PANEL) * bytes, GUARD_AFTER);
     pack_common(packed, scheme, bias, n, k);

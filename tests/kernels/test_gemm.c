@@ -360,8 +360,8 @@ static struct kern_rows quantise(const struct kern_table *specification, enum ke
     struct kern_rows x = {.f32 = p->x,
                           .stride = p->x_stride,
                           .q8_stride = q8_stride(p->k),
-                          .q8_max = scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX,
-                          .scale_stride = scheme == KERN_INT7 ? kern_int7_blocks(p->k) : 1};
+                          .q8_max = kern_q8_max(scheme),
+                          .scale_stride = kern_scale_blocks(scheme, p->k)};
     x.q8 = GUARDED(uint8_t, (p->m - 1) * x.q8_stride + round_up(p->k, KERN_Q8_ALIGN), GUARD_AFTER);
     x.scale = GUARDED(float, p->m *x.scale_stride, GUARD_AFTER);
     x.zero = GUARDED(int32_t, p->m * x.scale_stride, GUARD_AFTER);

@@ -92,7 +92,7 @@ static void check_pack_s8(const struct kern_table *table, enum kern_scheme schem
     char *raw = guard_alloc(bytes + (size_t)shift, shift ? GUARD_BEFORE : GUARD_AFTER);
     int8_t *panel = (int8_t *)(raw + shift);
     const long block = scheme == KERN_INT7 ? KERN_INT7_BLOCK : round_up(k, KERN_Q8_ALIGN);
-    const long blocks = scheme == KERN_INT7 ? kern_int7_blocks(k) : 1;
+    const long blocks = kern_scale_blocks(scheme, k);
     int32_t *column_sum = GUARDED(int32_t, KERN_PANEL * blocks, GUARD_AFTER);
     table->pack_s8[scheme](panel, column_sum, rows, k);
     for (int j = 0; j < KERN_PANEL; j++) {

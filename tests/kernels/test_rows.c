@@ -22,8 +22,8 @@ struct q8_rows {
 static struct q8_rows q8_rows_new(struct kern_rows *rows, enum kern_scheme scheme, long width)
 {
     struct q8_rows q;
-    rows->q8_max = scheme == KERN_INT7 ? KERN_INT7_MAX : KERN_INT8_MAX;
-    rows->scale_stride = scheme == KERN_INT7 ? kern_int7_blocks(width) : 1;
+    rows->q8_max = kern_q8_max(scheme);
+    rows->scale_stride = kern_scale_blocks(scheme, width);
     q.scales = (size_t)(ROWS * rows->scale_stride);
     rows->q8_stride = q8_stride(width);
     q.bytes = (size_t)((ROWS - 1) * rows->q8_stride + round_up(width, KERN_Q8_ALIGN));
