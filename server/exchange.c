@@ -121,6 +121,14 @@ void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char
                 exchange->retry_after);
 }
 
+void server_fail_stateless(struct server_exchange *exchange, const char *what)
+{
+    server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
+                "%s: the server has no state directory that it can write; its log says why, and "
+                "--state-dir names one",
+                what);
+}
+
 bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
 {
     const struct server_job *job = &exchange->job;

@@ -107,6 +107,8 @@ void server_fail(struct server_exchange *exchange, unsigned status, const char *
 void server_fail_overloaded(struct server_exchange *exchange, enum server_room room, int64_t wait);
 /* 429 to a client that may ask again in so many nanoseconds: "WHAT: the next one in N s". */
 void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char *what);
+/* 503 to what needs the state directory, where the server has none: "WHAT ...". */
+void server_fail_stateless(struct server_exchange *exchange, const char *what);
 /* Answers a job that was not computed, with the status failure where it was the model that failed.
  * True where it was computed, and nothing has been answered. */
 bool server_job_succeeded(struct server_exchange *exchange, unsigned failure);

@@ -18,6 +18,7 @@ struct server_http;
 struct server_listener;
 struct server_peers;
 struct server_reloader;
+struct server_state_dir;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
 
@@ -34,6 +35,9 @@ struct server {
     int64_t drain_began;
     int64_t seen_alive; /* by the service manager, last */
     bool loaded;
+
+    struct server_state_dir *state_lock;
+    const char *state_dir; /* its path; NULL: nothing outlives the server */
 
     struct server_metrics *metrics; /* a meter for each HTTP thread, each worker, and the rest */
     struct server_lanes lanes;

@@ -18,6 +18,7 @@
 #include "server/notify.h"
 #include "server/peers.h"
 #include "server/reload.h"
+#include "server/state_dir.h"
 #include "server/tls.h"
 
 enum {
@@ -162,6 +163,28 @@ static bool create_metrics(struct server *server)
     return server->metrics != NULL;
 }
 
+/* Takes the state directory. One that nobody asked for is done without where that fails. */
+static distil_status open_state(struct server *server, distil_error *error)
+{
+    const struct server_options *options = &server->options;
+    distil_error problem;
+    distil_status status;
+    if (!options->state_dir)
+        return DISTIL_OK;
+    status = *options->state_dir
+                 ? server_state_dir_open(options->state_dir, &server->state_lock, &problem)
+                 : distil_fail(&problem, DISTIL_INVALID,
+                               "neither --state-dir nor XDG_STATE_HOME nor HOME names a directory");
+    if (!status)
+        server->state_dir = server_state_dir_path(server->state_lock);
+    else if (options->state_required)
+        return distil_fail(error, status, "%s", problem.message);
+    else
+        server_log_printf(&options->log, SERVER_LOG_WARN, "nothing outlives this server: %s",
+                          problem.message);
+    return DISTIL_OK;
+}
+
 distil_status server_start(const struct server_options *options, struct server **server,
                            distil_error *error)
 {
@@ -192,6 +215,8 @@ distil_status server_start(const struct server_options *options, struct server *
     if (!status)
         status = server_tls_create(made->options.tls_certificate, made->options.tls_key,
                                    &made->options.log, &made->tls, error);
+    if (!status)
+        status = open_state(made, error);
     if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
                                    &made->http, error);
@@ -328,6 +353,7 @@ void server_free(struct server *server)
     server_peers_free(server->peers);
     server_queue_free(server->queue);
     server_lanes_free(&server->lanes);
+    server_state_dir_free(server->state_lock);
     server_log_writer_free(server->options.log.writer);
     free(server);
 }

@@ -69,6 +69,8 @@ struct server_options {
     int drain_delay_seconds;   /* that it goes on serving after SIGTERM though /health fails */
     int drain_timeout_seconds; /* that accepted requests then have to finish in */
     bool access_log;           /* a line for each request */
+    const char *state_dir; /* of what outlives the server, see state_dir.h; NULL: nothing does */
+    bool state_required;   /* does not start without it; else it warns and keeps nothing */
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     struct server_log log;

@@ -8,6 +8,7 @@
 #include "server/server.h"
 #include "tools/commands.h"
 #include "tools/model.h"
+#include "tools/state.h"
 
 struct serve_settings {
     struct tool_list models;
@@ -23,6 +24,7 @@ struct serve_settings {
     long session_seconds;
     const char *trusted_proxies, *forwarded_header, *cors_origins;
     bool allow_anonymous;
+    const char *state_dir;
 };
 
 #define NUMBER(member_, name_, value_, low_, high_, fallback_, help_)                              \
@@ -109,6 +111,10 @@ static const struct tool_option options[] = {
         "to notice"),
     NUMBER(drain_timeout, "drain-timeout", "SECONDS", 0, 86400, "30",
            "That accepted requests then have to finish in"),
+    TOOL_STATE_OPTION(struct serve_settings,
+                      "Directory of what outlives the server, for it alone; it is made where there "
+                      "is none. Without it, $XDG_STATE_HOME/distild or ~/.local/state/distild, "
+                      "which the server does without where it cannot be written"),
     {.name = "log-level",
      .kind = TOOL_CHOICE,
      .offset = offsetof(struct serve_settings, log_level),
@@ -239,6 +245,7 @@ static int run_serve(const void *given, int count, char **operands)
     (void)operands;
     struct server_options server = server_options_default();
     struct served *models = calloc(1, sizeof *models);
+    char state[TOOL_PATH];
     distil_error error;
     if (!models) {
         distil_fail(&error, DISTIL_NO_MEMORY, "out of memory");
@@ -287,6 +294,9 @@ static int run_serve(const void *given, int count, char **operands)
         .forwarded = strcmp(settings->forwarded_header, "forwarded") == 0,
         .cors_origins = settings->cors_origins,
     };
+    tool_state_dir(settings->state_dir, state);
+    server.state_dir = state;
+    server.state_required = settings->state_dir != NULL;
     server.tls_certificate = settings->tls_cert;
     server.tls_key = settings->tls_key;
     server.log.fd = STDERR_FILENO;

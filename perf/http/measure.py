@@ -27,7 +27,9 @@ EMPTY = '{"text":""}'  # parsed, routed, and refused before the model
 
 class Server:
     def __init__(self, build, *options, core=None, **variables):
-        self.process = subprocess.Popen([*pin(core), str(build / "distild"), "serve", "--port", "0", *options],
+        self.state = tempfile.TemporaryDirectory(prefix="distild-state-")
+        self.process = subprocess.Popen([*pin(core), str(build / "distild"), "serve", "--port", "0", "--state-dir", self.state.name,
+                                         *options],
                                         stderr=subprocess.PIPE, text=True, env={**os.environ, **variables})
         line = ""
         for line in self.process.stderr:
@@ -45,6 +47,7 @@ class Server:
     def stop(self):
         self.process.terminate()
         self.process.wait(60)
+        self.state.cleanup()
 
 
 def pin(core):

@@ -1,5 +1,7 @@
 """What the end-to-end tests of the program share: running it in a clean environment, and models to run it with."""
 
+import atexit
+import functools
 import json
 import math
 import os
@@ -8,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import unittest
 
 SOURCE = pathlib.Path(os.environ.get("DISTILD_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
@@ -21,10 +24,19 @@ TRAINED = SHARED / "models" / "sst2-minilm"
 COMMANDS = ["serve", "predict", "evaluate", "convert", "inspect", "tokenize", "bench", "profile", "health", "keys", "version"]
 
 
+@functools.cache
+def states():
+    """A folder for the state of every program that a test starts, for as long as the test runs."""
+    folder = tempfile.mkdtemp(prefix="distild-states-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def environment(**variables):
-    """The test's own environment without any setting for the program, and with these."""
+    """The test's own environment without any setting for the program, and with these. Servers that it starts keep their state
+    apart from the user's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DISTILD_")}
-    return {**kept, "LC_ALL": "C.UTF-8", **variables}
+    return {**kept, "LC_ALL": "C.UTF-8", "XDG_STATE_HOME": states(), **variables}
 
 
 def run(*arguments, input=b"", code=0, **variables):

@@ -5,10 +5,11 @@ import json
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import unittest
 
-from harness import MODEL, PROGRAM, environment
+from harness import MODEL, PROGRAM, environment, states
 
 
 class Server:
@@ -16,6 +17,8 @@ class Server:
 
     def __init__(self, *options, **variables):
         model = [] if "--model" in options or "DISTILD_MODEL" in variables else ["--model", str(MODEL)]
+        if "--state-dir" not in options:
+            variables = {"DISTILD_STATE_DIR": tempfile.mkdtemp(dir=states()), **variables}
         command = [str(PROGRAM), "serve", "--port", "0", *model, "--precision", "fp32", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(**variables), text=True)
         self.log = []
