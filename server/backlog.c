@@ -46,11 +46,13 @@ static void append(struct server_flow *flow, struct server_job *job)
     flow->tail = job;
 }
 
-static void remove_first(struct server_flow *flow)
+static struct server_job *remove_first(struct server_flow *flow)
 {
-    flow->head = flow->head->link;
+    struct server_job *job = flow->head;
+    flow->head = job->link;
     if (!flow->head)
         flow->tail = NULL;
+    return job;
 }
 
 void server_backlog_add(struct server_backlog *backlog, struct server_job *job)
@@ -114,18 +116,17 @@ static void set_fate(struct server_job *job, enum server_fate fate, bool begun)
     job->begun = begun;
 }
 
-/* Gives up the texts of a flow's first job that are not taken yet. */
-static void give_up(struct server_backlog *backlog, struct server_flow *flow, enum server_fate fate,
-                    int64_t now, struct server_job **done)
+/* Gives up the texts of a job, which has left its flow, that are not taken yet. */
+static void give_up(struct server_backlog *backlog, struct server_flow *flow,
+                    struct server_job *job, enum server_fate fate, int64_t now,
+                    struct server_job **done)
 {
-    struct server_job *job = flow->head;
     int rest = job->count - job->next;
     set_fate(job, fate, job->next > 0);
     if (job->next == 0)
         job->taken = now;
     while (job->next < job->count)
         pass_text(backlog, flow, job);
-    remove_first(flow);
     server_job_complete(job, rest, now, done);
 }
 
@@ -141,9 +142,9 @@ static void drop_vain(struct server_backlog *backlog, struct server_flow *flow, 
     while (flow->head) {
         struct server_job *job = flow->head;
         if (is_late(job, now))
-            give_up(backlog, flow, SERVER_EXPIRED, now, done);
+            give_up(backlog, flow, remove_first(flow), SERVER_EXPIRED, now, done);
         else if (job->gone && now - job->queued > patience_ns && job->gone(job))
-            give_up(backlog, flow, SERVER_ABANDONED, now, done);
+            give_up(backlog, flow, remove_first(flow), SERVER_ABANDONED, now, done);
         else
             return;
     }
@@ -198,6 +199,46 @@ void server_backlog_cut(struct server_backlog *backlog, struct server_batch *bat
         join_ring(backlog, flow);
 }
 
+/* The earlier of two deadlines, of which 0 is none. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+/* Gives up the jobs of a flow whose deadline has passed, and leaves the others in their order. */
+static int64_t expire_flow(struct server_backlog *backlog, struct server_flow *flow, int64_t now,
+                           struct server_job **done)
+{
+    struct server_job *job = flow->head, *next;
+    int64_t first = 0;
+    flow->head = flow->tail = NULL;
+    for (; job; job = next) {
+        next = job->link;
+        if (is_late(job, now)) {
+            give_up(backlog, flow, job, SERVER_EXPIRED, now, done);
+        } else {
+            append(flow, job);
+            first = earlier(first, job->deadline);
+        }
+    }
+    return first;
+}
+
+int64_t server_backlog_expire(struct server_backlog *backlog, int64_t now, struct server_job **done)
+{
+    struct server_flow *flow = backlog->head, *next;
+    int64_t first = 0;
+    backlog->head = backlog->tail = NULL;
+    for (; flow; flow = next) {
+        next = flow->next;
+        flow->waits = false;
+        first = earlier(first, expire_flow(backlog, flow, now, done));
+        if (flow->head)
+            join_ring(backlog, flow);
+    }
+    return first;
+}
+
 void server_batch_expire(struct server_batch *batch, int64_t now, struct server_job **done)
 {
     int i, kept = 0;
@@ -223,6 +264,6 @@ void server_backlog_clear(struct server_backlog *backlog, int64_t now, struct se
     while (backlog->head) {
         struct server_flow *flow = leave_ring(backlog);
         while (flow->head)
-            give_up(backlog, flow, SERVER_STOPPED, now, done);
+            give_up(backlog, flow, remove_first(flow), SERVER_STOPPED, now, done);
     }
 }

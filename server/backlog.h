@@ -26,6 +26,10 @@ struct server_waiting server_backlog_sum(const struct server_backlog *backlog);
  * join *done, and the batch may be left empty. */
 void server_backlog_cut(struct server_backlog *backlog, struct server_batch *batch, int max_tokens,
                         int64_t now, struct server_job **done);
+/* Gives up the jobs whose deadline has passed. Returns the earliest deadline of those that are left; 0
+ * where none has one. */
+int64_t server_backlog_expire(struct server_backlog *backlog, int64_t now,
+                              struct server_job **done);
 /* Takes the texts whose deadline has passed out of a batch that is not computed yet. */
 void server_batch_expire(struct server_batch *batch, int64_t now, struct server_job **done);
 /* Gives up all that waits, with SERVER_STOPPED. */

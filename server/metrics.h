@@ -20,7 +20,7 @@ enum server_counter {
     SERVER_COUNT_SHED_LOADING,     /* 503: the model was being loaded */
     SERVER_COUNT_SHED_STOPPING,    /* 503: the server stopped first */
     SERVER_COUNT_EXPIRED_QUEUED,   /* requests whose deadline would be over before their turn */
-    SERVER_COUNT_EXPIRED_TAKEN,    /* when their turn came */
+    SERVER_COUNT_EXPIRED_TAKEN,    /* while they waited */
     SERVER_COUNT_EXPIRED_COMPUTED, /* before the rest of their texts was computed */
     SERVER_COUNT_ABANDONED,        /* requests whose client had gone */
     SERVER_COUNT_TRUNCATED,        /* texts that were cut at the window */

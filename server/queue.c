@@ -12,6 +12,9 @@
 
 /* A job is short where this many of it fit the largest batch. */
 enum { SHORT_SHARE = 16 };
+/* Between looks at the deadlines of all that waits, so that looking costs little however many have
+ * one. */
+static const int64_t rest_ns = 5000000;
 
 /* A lane as the queue sees it. */
 struct lane {
@@ -30,6 +33,9 @@ struct server_queue {
     struct lane *each; /* (lanes->count) */
     bool *busy;        /* (lanes->cores) */
     struct server_backlog backlog;
+    pthread_cond_t alarm;
+    int64_t alarm_at; /* when deadlines are to be looked at; 0: not before a job with one comes */
+    int64_t looked;   /* when they were, last */
     bool closed;
 };
 
@@ -51,6 +57,16 @@ static bool create_lane(struct lane *lane, int texts)
     return batch->texts && batch->logits && batch->jobs;
 }
 
+/* Deadlines are in monotonic time. */
+static void init_alarm(pthread_cond_t *alarm)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes); /* none of these can fail on Linux */
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(alarm, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 struct server_queue *server_queue_create(const struct server_queue_options *options,
                                          const struct server_lanes *lanes)
 {
@@ -60,6 +76,7 @@ struct server_queue *server_queue_create(const struct server_queue_options *opti
         free(queue);
         return NULL;
     }
+    init_alarm(&queue->alarm);
     queue->options = *options;
     queue->limits = (struct server_limits){.max_batch_tokens = options->max_batch_tokens,
                                            .max_batch_time = options->max_batch_time};
@@ -98,6 +115,7 @@ void server_queue_free(struct server_queue *queue)
     }
     free(queue->each);
     free(queue->busy);
+    pthread_cond_destroy(&queue->alarm);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
 }
@@ -275,6 +293,13 @@ static void tell(struct server_job *list)
     }
 }
 
+/* deadline: the earliest of those that wait; 0: none has one. */
+static void set_alarm(struct server_queue *queue, int64_t deadline)
+{
+    int64_t rested = queue->looked + rest_ns;
+    queue->alarm_at = deadline > 0 && deadline < rested ? rested : deadline;
+}
+
 void server_queue_push(struct server_queue *queue, struct server_job *job)
 {
     struct server_job *done = NULL;
@@ -289,6 +314,12 @@ void server_queue_push(struct server_queue *queue, struct server_job *job)
         server_backlog_clear(&queue->backlog, now, &done);
     else
         schedule(queue, now, &done);
+    /* it is not done, as nobody has been told */
+    if (job->next < job->count && job->deadline > 0 &&
+        (queue->alarm_at == 0 || job->deadline < queue->alarm_at)) {
+        set_alarm(queue, job->deadline);
+        pthread_cond_signal(&queue->alarm);
+    }
     pthread_mutex_unlock(&queue->lock);
     tell(done);
 }
@@ -345,6 +376,28 @@ void server_queue_finish(struct server_queue *queue, int lane, distil_status sta
     tell(done);
 }
 
+bool server_queue_expire(struct server_queue *queue)
+{
+    struct server_job *done = NULL;
+    int64_t now;
+    bool closed;
+    pthread_mutex_lock(&queue->lock);
+    while (now = server_now(), !queue->closed && (queue->alarm_at == 0 || now < queue->alarm_at)) {
+        const struct timespec at = {.tv_sec = queue->alarm_at / 1000000000,
+                                    .tv_nsec = queue->alarm_at % 1000000000};
+        if (queue->alarm_at == 0)
+            pthread_cond_wait(&queue->alarm, &queue->lock);
+        else
+            pthread_cond_timedwait(&queue->alarm, &queue->lock, &at);
+    }
+    closed = queue->closed;
+    queue->looked = now;
+    set_alarm(queue, server_backlog_expire(&queue->backlog, now, &done));
+    pthread_mutex_unlock(&queue->lock);
+    tell(done);
+    return !closed;
+}
+
 void server_queue_close(struct server_queue *queue)
 {
     struct server_job *done = NULL;
@@ -354,6 +407,7 @@ void server_queue_close(struct server_queue *queue)
     server_backlog_clear(&queue->backlog, server_now(), &done);
     for (i = 0; i < queue->lanes->count; i++)
         pthread_cond_signal(&queue->each[i].wake);
+    pthread_cond_signal(&queue->alarm);
     pthread_mutex_unlock(&queue->lock);
     tell(done);
 }

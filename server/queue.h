@@ -128,6 +128,10 @@ void server_queue_inherit(struct server_queue *queue, struct server_model *model
 struct server_batch *server_queue_take(struct server_queue *queue, int lane);
 /* Tells the jobs of the lane's batch how it went, and calls those that are done. */
 void server_queue_finish(struct server_queue *queue, int lane, distil_status status);
+/* Waits until the deadline of a job that waits has passed, and gives such jobs up; false when the queue
+ * is closed. For one thread, which calls it again and again: jobs whose turn comes are looked at
+ * without it, but one that waits long learns of its end in time only by it. */
+bool server_queue_expire(struct server_queue *queue);
 /* Gives up what waits, with SERVER_STOPPED, and lets the workers end. */
 void server_queue_close(struct server_queue *queue);
 

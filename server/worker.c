@@ -19,6 +19,8 @@ struct server_workers {
     const struct server_log *log;
     int count; /* started */
     struct worker *each;
+    bool watching;
+    pthread_t watch; /* of deadlines */
 };
 
 /* Computes a batch and hands every text's logits to its job. */
@@ -55,6 +57,13 @@ static void *run(void *argument)
     return NULL;
 }
 
+static void *watch(void *argument)
+{
+    while (server_queue_expire(argument))
+        continue;
+    return NULL;
+}
+
 distil_status server_workers_start(struct server_queue *queue, const struct server_lanes *lanes,
                                    const struct server_log *log, struct server_metrics *metrics,
                                    int first_meter, struct server_workers **workers,
@@ -78,6 +87,10 @@ distil_status server_workers_start(struct server_queue *queue, const struct serv
         else
             all->count++;
     }
+    all->watching = !status && pthread_create(&all->watch, NULL, watch, queue) == 0;
+    if (!status && !all->watching)
+        status = distil_fail(error, DISTIL_SYSTEM,
+                             "the thread that watches deadlines could not be started");
     if (status) {
         server_queue_close(queue);
         server_workers_free(all);
@@ -94,6 +107,8 @@ void server_workers_free(struct server_workers *workers)
         return;
     for (i = 0; i < workers->count; i++)
         pthread_join(workers->each[i].thread, NULL);
+    if (workers->watching)
+        pthread_join(workers->watch, NULL);
     free(workers->each);
     free(workers);
 }

@@ -1,4 +1,5 @@
-/* worker.h: threads that compute batches from the queue, one for each lane. */
+/* worker.h: threads that compute batches from the queue, one for each lane, and one that watches the
+ * deadlines of what waits. */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
 

@@ -515,6 +515,63 @@ START_TEST(deadlines_are_looked_at_before_computing)
 }
 END_TEST
 
+static void *watch(void *queue)
+{
+    while (server_queue_expire(queue))
+        continue;
+    return NULL;
+}
+
+/* Jobs anywhere in the queue, whose batch may be far off, in an order that is not that of their
+ * deadlines. What is left keeps its order. */
+START_TEST(late_jobs_learn_of_it_while_they_wait)
+{
+    struct fixture f;
+    struct noted split, alone, patient, behind;
+    struct noted *late[] = {&behind, &split, &alone};
+    const struct server_batch *batch;
+    pthread_t thread;
+    int64_t now;
+    int i;
+    set_up(&f, 8);
+    ck_assert_int_eq(pthread_create(&thread, NULL, watch, f.queue), 0);
+    make(&split, &f.model, 3, 4);
+    make(&alone, &f.other, 1, 4);
+    make(&patient, &f.model, 2, 4);
+    make(&behind, &f.model, 1, 4);
+    now = server_now();
+    for (i = 0; i < 3; i++)
+        late[i]->job.deadline = now + (i + 1) * (int64_t)SECOND / 5;
+    push(&f, &split);
+    push(&f, &alone);
+    push(&f, &patient);
+    push(&f, &behind);
+    ck_assert_ptr_eq(next_batch(&f)->jobs[1], &split.job);
+    ck_assert_int_eq(waiting_texts(&f), 5);
+    for (i = 0; i < 3; i++) {
+        const int left[] = {4, 3, 2};
+        while (waiting_texts(&f) > left[i] && server_now() - now < 10 * (int64_t)SECOND)
+            sleep_ms(1);
+        ck_assert_int_ge(server_now(), late[i]->job.deadline);
+        ck_assert_int_eq(waiting_texts(&f), left[i]);
+        ck_assert_int_eq(late[i]->job.fate, SERVER_EXPIRED);
+    }
+    ck_assert_int_eq(split.done, 0); /* a part of it is being computed */
+    batch = next_batch(&f);
+    ck_assert(batch->count == 2 && batch->jobs[1] == &patient.job);
+    finish(&f, DISTIL_OK);
+    server_queue_close(f.queue);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(patient.job.fate, SERVER_COMPUTED);
+    for (i = 0; i < 3; i++) {
+        ck_assert_int_eq(late[i]->done, 1);
+        unmake(late[i]);
+    }
+    unmake(&patient);
+    tear_down(&f);
+}
+END_TEST
+
 static bool is_gone(struct server_job *job)
 {
     (void)job;
@@ -735,6 +792,7 @@ static Suite *make_suite(void)
         what_cannot_make_its_deadline_is_refused,
         what_is_past_its_deadline_is_not_computed,
         deadlines_are_looked_at_before_computing,
+        late_jobs_learn_of_it_while_they_wait,
         jobs_nobody_waits_for_are_dropped,
         a_failed_batch_fails_its_jobs,
         closing_gives_up_what_waits,
