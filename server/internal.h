@@ -8,6 +8,7 @@
 #include "server/metrics.h"
 #include "server/models.h"
 #include "server/queue.h"
+#include "server/reload.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -17,7 +18,6 @@ struct server_tls;
 struct server_http;
 struct server_listener;
 struct server_peers;
-struct server_reloader;
 struct server_state_dir;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
@@ -43,6 +43,7 @@ struct server {
     struct server_lanes lanes;
     struct server_models *models;
     struct server_reloader *reloader; /* from READY on */
+    struct server_reload_record reloads[SERVER_RELOADABLE];
     struct server_queue *queue;
     struct server_workers *workers;
     struct server_access *access;

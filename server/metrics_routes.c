@@ -48,6 +48,36 @@ static void write_log(const struct server *server, FILE *out)
             (unsigned long long)server_log_writer_held(writer));
 }
 
+static void write_reloads(const struct server *server, FILE *out)
+{
+    static const char *const names[SERVER_RELOADABLE] = {[SERVER_RELOAD_KEYS] = "keys",
+                                                         [SERVER_RELOAD_CERTIFICATE] =
+                                                             "certificate",
+                                                         [SERVER_RELOAD_MODELS] = "models"};
+    const struct server_reload_record *records = server->reloads;
+    int i;
+    server_metrics_family(
+        out, "distild_reloads_total", "counter",
+        "Times that files were read again; after a failure what was there goes on to be used.");
+    for (i = 0; i < SERVER_RELOADABLE; i++)
+        fprintf(out,
+                "distild_reloads_total{what=\"%s\",outcome=\"success\"} %llu\n"
+                "distild_reloads_total{what=\"%s\",outcome=\"failure\"} %llu\n",
+                names[i], atomic_load_explicit(&records[i].succeeded, memory_order_relaxed),
+                names[i], atomic_load_explicit(&records[i].failed, memory_order_relaxed));
+    server_metrics_family(out, "distild_last_reload_successful", "gauge",
+                          "0 where reading files again failed the last time it was tried.");
+    for (i = 0; i < SERVER_RELOADABLE; i++)
+        fprintf(out, "distild_last_reload_successful{what=\"%s\"} %d\n", names[i],
+                !atomic_load_explicit(&records[i].last_failed, memory_order_relaxed));
+    server_metrics_family(out, "distild_last_reload_timestamp_seconds", "gauge",
+                          "When files were read again the last time, in seconds since 1970; 0 "
+                          "where they never were.");
+    for (i = 0; i < SERVER_RELOADABLE; i++)
+        fprintf(out, "distild_last_reload_timestamp_seconds{what=\"%s\"} %.3f\n", names[i],
+                (double)atomic_load_explicit(&records[i].at, memory_order_relaxed) / 1e9);
+}
+
 static void write_model_label(FILE *out, const char *family, const struct server_model *model)
 {
     fprintf(out, "%s{model=\"", family);
@@ -116,6 +146,7 @@ void server_handle_metrics(struct server_exchange *exchange)
     if (out) {
         write_server(server, out);
         write_log(server, out);
+        write_reloads(server, out);
         server_metrics_write(server->metrics, out);
         if (server_get_state(server) != SERVER_LOADING)
             write_models(server->models, out);

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct asker {
     server_reload_done *done;
@@ -14,12 +15,24 @@ struct server_reloader {
     struct server_models *models;
     struct server_queue *queue;
     const struct server_log *log;
+    struct server_reload_record *record;
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t asked;
     bool wanted, stop;
     struct asker *askers;
 };
+
+void server_reload_note(struct server_reload_record *record, bool succeeded)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    atomic_fetch_add_explicit(succeeded ? &record->succeeded : &record->failed, 1,
+                              memory_order_relaxed);
+    atomic_store_explicit(&record->last_failed, !succeeded, memory_order_relaxed);
+    atomic_store_explicit(&record->at, (long long)now.tv_sec * 1000000000 + now.tv_nsec,
+                          memory_order_relaxed);
+}
 
 /* The first digits of a digest, as people name it. */
 enum { SHOWN_DIGITS = 12 };
@@ -72,6 +85,7 @@ static void *run(void *argument)
         pthread_mutex_unlock(&reloader->lock);
         for (i = 0; i < server_models_count(reloader->models); i++)
             reload_one(reloader, i, &outcome);
+        server_reload_note(reloader->record, outcome.failed == 0);
         while (askers) {
             struct asker *asker = askers;
             askers = asker->next;
@@ -82,8 +96,9 @@ static void *run(void *argument)
 }
 
 distil_status server_reloader_start(struct server_models *models, struct server_queue *queue,
-                                    const struct server_log *log, struct server_reloader **reloader,
-                                    distil_error *error)
+                                    const struct server_log *log,
+                                    struct server_reload_record *record,
+                                    struct server_reloader **reloader, distil_error *error)
 {
     struct server_reloader *made = calloc(1, sizeof(*made));
     if (!made)
@@ -91,6 +106,7 @@ distil_status server_reloader_start(struct server_models *models, struct server_
     made->models = models;
     made->queue = queue;
     made->log = log;
+    made->record = record;
     pthread_mutex_init(&made->lock, NULL); /* neither can fail on Linux */
     pthread_cond_init(&made->asked, NULL);
     if (pthread_create(&made->thread, NULL, run, made)) {

@@ -238,8 +238,9 @@ distil_status server_load(struct server *server, distil_error *error)
         status = server_workers_start(server->queue, &server->lanes, &options->log, server->metrics,
                                       options->http_threads, &server->workers, error);
     if (!status)
-        status = server_reloader_start(server->models, server->queue, &options->log,
-                                       &server->reloader, error);
+        status =
+            server_reloader_start(server->models, server->queue, &options->log,
+                                  &server->reloads[SERVER_RELOAD_MODELS], &server->reloader, error);
     if (status)
         return status;
     atomic_store_explicit(&server->state, SERVER_READY, memory_order_release);
@@ -262,13 +263,17 @@ static void reload_credentials(struct server *server)
 {
     const struct server_log *log = &server->options.log;
     distil_error error;
-    if (server_access_reload(server->access, &error))
+    distil_status status = server_access_reload(server->access, &error);
+    server_reload_note(&server->reloads[SERVER_RELOAD_KEYS], status == DISTIL_OK);
+    if (status)
         server_log_printf(log, SERVER_LOG_ERROR, "the keys were not reloaded: %s", error.message);
     else
         server_log_printf(log, SERVER_LOG_INFO, "the keys were reloaded");
     if (!server->tls)
         return;
-    if (server_tls_reload(server->tls, &error))
+    status = server_tls_reload(server->tls, &error);
+    server_reload_note(&server->reloads[SERVER_RELOAD_CERTIFICATE], status == DISTIL_OK);
+    if (status)
         server_log_printf(log, SERVER_LOG_ERROR, "the certificate was not reloaded: %s",
                           error.message);
     else

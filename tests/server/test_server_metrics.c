@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "server/metrics.h"
 #include "tests/server/server_fixture.h"
@@ -53,6 +55,9 @@ START_TEST(every_series_is_there_at_zero)
         "distild_queue_duration_seconds_sum",
         "distild_inference_duration_seconds_bucket{le=\"0.0025\"}",
         "distild_batch_texts_count",
+        "distild_reloads_total{what=\"models\",outcome=\"success\"}",
+        "distild_reloads_total{what=\"certificate\",outcome=\"failure\"}",
+        "distild_last_reload_timestamp_seconds{what=\"keys\"}",
         "distild_batch_tokens_bucket{le=\"2048\"}",
         "distild_queue_texts",
         "distild_queue_tokens",
@@ -68,6 +73,7 @@ START_TEST(every_series_is_there_at_zero)
         "process_start_time_seconds",
         "process_threads",
         "distild_ready",
+        "distild_last_reload_successful{what=\"models\"}",
         "distild_requests_in_flight",
         "distild_connections_open",
         "distild_queue_max_texts",
@@ -202,6 +208,58 @@ START_TEST(a_full_queue_shows_and_delays_no_scrape)
 }
 END_TEST
 
+/* Makes a file say what the model is. */
+static void say(const char *path, const char *model)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fprintf(file, "%s\n", model);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* Reloads, and waits until that is counted. */
+static void reload(const struct fixture *f, const char *series_name, double count)
+{
+    int tries = 0;
+    server_reload(f->server);
+    while (value_now(f->port, series_name) < count && tries++ < 500)
+        pause_ms(10);
+    ck_assert_double_eq(value_now(f->port, series_name), count);
+}
+
+START_TEST(reloads_are_counted)
+{
+    static const char good[] = "distild_reloads_total{what=\"models\",outcome=\"success\"}";
+    static const char bad[] = "distild_reloads_total{what=\"models\",outcome=\"failure\"}";
+    static const char keys[] = "distild_reloads_total{what=\"keys\",outcome=\"success\"}";
+    static const char last[] = "distild_last_reload_successful{what=\"models\"}";
+    static const char when[] = "distild_last_reload_timestamp_seconds{what=\"models\"}";
+    char path[] = "/tmp/distild-metrics-XXXXXX", model[64];
+    struct fixture f;
+    double began = (double)time(NULL);
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    say(path, "fake");
+    snprintf(model, sizeof(model), "fake:file=%s", path);
+    start(&f, model);
+    reload(&f, good, 1);
+    ck_assert_double_eq(value_now(f.port, last), 1);
+    ck_assert_double_ge(value_now(f.port, when), began);
+    say(path, "fake:broken");
+    reload(&f, bad, 1);
+    ck_assert_double_eq(value_now(f.port, last), 0);
+    say(path, "fake:salt=3");
+    reload(&f, good, 2);
+    ck_assert_double_eq(value_now(f.port, last), 1);
+    ck_assert_double_eq(value_now(f.port, keys), 3);
+    ck_assert_double_eq(
+        value_now(f.port, "distild_reloads_total{what=\"certificate\",outcome=\"success\"}"), 0);
+    stop(&f);
+    unlink(path);
+}
+END_TEST
+
 START_TEST(metrics_while_loading)
 {
     struct fixture f;
@@ -333,7 +391,7 @@ static Suite *make_suite(void)
         every_series_is_there_at_zero,           requests_are_counted_by_route_and_status,
         a_full_queue_shows_and_delays_no_scrape, metrics_while_loading,
         labels_that_do_not_exclude_each_other,   timing_headers,
-        nothing_is_lost_between_threads,
+        nothing_is_lost_between_threads,         reloads_are_counted,
     };
     Suite *suite = suite_create("metrics");
     TCase *cases = tcase_create("metrics");
