@@ -24,35 +24,73 @@ static int quota_cpus(long quota, long period)
     return (int)((quota + period - 1) / period);
 }
 
-/* The quota in a cgroup v2 or v1 directory; 0 for none. */
-static int directory_quota(const char *v2, const char *v1)
+/* The smaller of two numbers of CPUs, of which 0 is no limit. */
+static int fewer(int a, int b)
 {
-    char path[1200], line[128];
+    return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+/* The quota in a group's directory, as version 2 or 1 of control groups has it; 0 for none. */
+static int directory_quota(const char *directory)
+{
+    char path[2200], line[128];
     long quota, period;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", v2);
+    snprintf(path, sizeof path, "%s/cpu.max", directory);
     if (read_line(path, line, sizeof line)) {
         char *end;
         quota = strtol(line, &end, 10); /* "max 100000" reads as 0: no limit */
         period = strtol(end, NULL, 10);
         return quota_cpus(quota, period);
     }
-    snprintf(path, sizeof path, "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", v1);
+    snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", directory);
     if (!read_line(path, line, sizeof line))
         return 0;
     quota = strtol(line, NULL, 10);
-    snprintf(path, sizeof path, "/sys/fs/cgroup/cpu%s/cpu.cfs_period_us", v1);
+    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", directory);
     if (!read_line(path, line, sizeof line))
         return 0;
     period = strtol(line, NULL, 10);
     return quota_cpus(quota, period);
 }
 
-/* This process's own cgroup may carry the quota, or the root of the mount as a container sees it:
- * the smaller holds. */
-static int cgroup_quota(void)
+/* The least quota of a group and those that it is in, up to the root of the mount: in a container
+ * that is the container's own group, and the path may not be there. */
+static int group_quota(const char *mount, const char *group)
 {
-    char v2[1024] = "", v1[1024] = "", line[1100];
-    FILE *file = fopen("/proc/self/cgroup", "re");
+    char directory[2100];
+    size_t root = strlen(mount);
+    int least = 0;
+    snprintf(directory, sizeof directory, "%s%s", mount, group);
+    for (;;) {
+        char *slash = strrchr(directory, '/');
+        least = fewer(least, directory_quota(directory));
+        if (!slash || (size_t)(slash - directory) < root)
+            return least;
+        *slash = 0;
+    }
+}
+
+/* Whether a list with commas between its names, such as "cpu,cpuacct", holds one. */
+static int holds(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (;;) {
+        size_t next = strcspn(list, ",");
+        if (next == length && memcmp(list, name, length) == 0)
+            return 1;
+        if (!list[next])
+            return 0;
+        list += next + 1;
+    }
+}
+
+int engine_cgroup_cpus(const char *groups, const char *root)
+{
+    char line[1100], v1[1000];
+    FILE *file = fopen(groups, "re");
+    int least;
+    snprintf(v1, sizeof v1, "%s/cpu", root);
+    least = fewer(group_quota(root, ""), group_quota(v1, ""));
     while (file && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = 0;
         char *controllers = strchr(line, ':');
@@ -62,16 +100,13 @@ static int cgroup_quota(void)
         *path++ = 0;
         controllers++;
         if (!*controllers)
-            snprintf(v2, sizeof v2, "%.1000s", path);
-        else if (strstr(controllers, "cpu") && !strstr(controllers, "cpuset"))
-            snprintf(v1, sizeof v1, "%.1000s", path);
+            least = fewer(least, group_quota(root, path));
+        else if (holds(controllers, "cpu"))
+            least = fewer(least, group_quota(v1, path));
     }
     if (file)
         fclose(file);
-    int own = directory_quota(v2, v1), root = directory_quota("", "");
-    if (!own || (root && root < own))
-        own = root;
-    return own;
+    return least;
 }
 
 int engine_cpu_count(void)
@@ -90,7 +125,7 @@ int engine_cpu_count(void)
         if (ok)
             break;
     }
-    int quota = cgroup_quota();
+    int quota = engine_cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
     if (quota && quota < count)
         count = quota;
     return count > 0 ? count : 1;
