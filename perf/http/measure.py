@@ -110,12 +110,20 @@ def measure_matrix(build, models, tsv, seconds):
     return rows
 
 
+def corrected(row, *others):
+    """What a server answers a second, per second of the cores that the load left it: as if the load had cores of its own."""
+    cores = os.cpu_count()
+    taken = sum(one["measured_cpu_seconds"] / one["seconds"] for one in (row, *others))
+    return row["per_second"] * cores / (cores - taken)
+
+
 def measure_overload(build, models, tsv, seconds):
     rows = []
     for name, path in models.items():
         server = Server(build, *(("--model", path) if path else ()))
         options = texts(tsv).get("SST-2", ("--words", MIXED))
-        sustained = load(build, server.port, "--connections", 64, "--seconds", seconds, *options)["per_second"]
+        closed = load(build, server.port, "--connections", 64, "--seconds", seconds, *options)
+        sustained, peak = closed["per_second"], corrected(closed)
         for factor in OVERLOADS:
             health = {}
             watch = threading.Thread(target=lambda: health.update(
@@ -126,9 +134,14 @@ def measure_overload(build, models, tsv, seconds):
                                                 "--seconds", seconds, "--warm-up", FILLING, *options))
             watch.join()
             rows.append({"model": name, "factor": factor, "sustained": sustained, "health_p99_ms": health["p99_ms"],
-                         "health_max_ms": health["max_ms"], **row})
-            print(name, factor, row["per_second"], row["p99_ms"], health["p99_ms"], row["by_status"], flush=True)
+                         "health_max_ms": health["max_ms"], "corrected": corrected(row, health), **row})
+            print(name, factor, row["per_second"], rows[-1]["corrected"], row["p99_ms"], health["p99_ms"], row["by_status"],
+                  flush=True)
         server.stop()
+        found = [row for row in rows if row["model"] == name]
+        peak = max(peak, *(row["corrected"] for row in found))
+        for row in found:
+            row["of_peak"] = row["corrected"] / peak
     return rows
 
 
