@@ -2,6 +2,7 @@
 #include "server/http.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,19 +328,36 @@ static distil_status start_thread(struct server_http *http, struct http_thread *
     return DISTIL_OK;
 }
 
+/* Threads are scheduled as the one that starts them. SCHED_BATCH takes an idle CPU at once, but where
+ * all compute it waits for a tick instead of interrupting: under load requests are then read and
+ * answered many at a time, which costs less than one by one. */
+static distil_status start_threads(struct server_http *http, int threads, int max_connections,
+                                   distil_error *error)
+{
+    const struct sched_param none = {0};
+    bool ordinary = sched_getscheduler(0) == SCHED_OTHER;
+    distil_status status = DISTIL_OK;
+    int i;
+    if (ordinary)
+        sched_setscheduler(0, SCHED_BATCH, &none); /* where it is not allowed, it costs more */
+    for (i = 0; i < threads && !status; i++)
+        status = start_thread(http, &http->threads[i], max_connections, error);
+    if (ordinary)
+        sched_setscheduler(0, SCHED_OTHER, &none);
+    return status;
+}
+
 distil_status server_http_start(struct server *server, int threads, int max_connections,
                                 struct server_http **http, distil_error *error)
 {
     struct server_http *made = calloc(1, sizeof(*made));
-    distil_status status = DISTIL_OK;
-    int i;
+    distil_status status;
     if (!made || !(made->threads = calloc((size_t)threads, sizeof(*made->threads)))) {
         free(made);
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the HTTP threads");
     }
     made->server = server;
-    for (i = 0; i < threads && !status; i++)
-        status = start_thread(made, &made->threads[i], max_connections, error);
+    status = start_threads(made, threads, max_connections, error);
     if (status) {
         server_http_free(made);
         return status;
