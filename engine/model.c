@@ -7,6 +7,7 @@
 
 #include "engine/bundled.h"
 #include "engine/cpus.h"
+#include "engine/level.h"
 #include "engine/memory.h"
 #include "engine/team.h"
 #include "weights/pack.h"
@@ -30,43 +31,6 @@ static double seconds_now(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* "scalar, openblas, avx2 or vnni": the levels of this architecture. */
-static void list_levels(char *text, size_t size)
-{
-    const char *last = NULL;
-    size_t used = 0;
-    text[0] = 0;
-    for (int i = 0; i < KERN_LEVELS; i++) {
-        if (!kern_level_native((enum kern_level)i))
-            continue;
-        if (last && used < size)
-            used += (size_t)snprintf(text + used, size - used, used ? ", %s" : "%s", last);
-        last = kern_level_name((enum kern_level)i);
-    }
-    if (last && used < size)
-        snprintf(text + used, size - used, " or %s", last);
-}
-
-static distil_status choose_level(const distil_options *options, enum kern_level *level,
-                                  distil_error *error)
-{
-    const char *name = options && options->cpu ? options->cpu : getenv("DISTILD_CPU");
-    *level = kern_best_level();
-    if (!name || !*name)
-        return DISTIL_OK;
-    *level = kern_level_from_name(name);
-    if (*level == KERN_LEVELS) {
-        char levels[128];
-        list_levels(levels, sizeof levels);
-        return distil_fail(error, DISTIL_INVALID, "cpu: expected %s, found '%.40s'", levels, name);
-    }
-    if (!kern_level_available(*level))
-        return distil_fail(error, DISTIL_UNSUPPORTED,
-                           "cpu: this machine cannot run '%s', at most '%s'", name,
-                           kern_level_name(kern_best_level()));
-    return DISTIL_OK;
 }
 
 static const char *const precision_names[KERN_SCHEMES] = {[KERN_F32] = "fp32",
@@ -309,7 +273,7 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     model = calloc(1, sizeof *model);
     if (!model)
         return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a model");
-    status = choose_level(options, &level, error);
+    status = engine_choose_level(options ? options->cpu : NULL, &level, error);
     if (!status) {
         kern_table_init(&model->kernels, level);
         status = choose_scheme(options, &model->kernels, &model->scheme, error);

@@ -231,4 +231,5 @@ void kern_overlay_avx2(struct kern_table *table)
     table->gelu = kern_gelu_avx2;
     kern_overlay_pack_avx2(table);
     kern_overlay_bf16_avx2(table);
+    kern_overlay_scan_avx2(table);
 }

@@ -205,4 +205,5 @@ void kern_overlay_avx512(struct kern_table *table)
     table->gelu = kern_gelu_avx512;
     kern_overlay_pack_avx512(table);
     kern_overlay_bf16_avx512(table);
+    kern_overlay_scan_avx512(table);
 }

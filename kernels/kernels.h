@@ -205,6 +205,19 @@ struct kern_norm {
     long m0, m1;
 };
 
+/* out[i] = query . row i, for n rows of k values each, held as KERN_F32, KERN_F16 or KERN_S8 says: a search through vectors.
+ * |error| <= k * 2^-24 * sum |query||row| (and 2^-24 of the answer more for KERN_S8). The bits of an answer depend on the
+ * row and the query alone. */
+struct kern_scan {
+    const float *query;
+    const void *rows;
+    long stride; /* values from one row to the next */
+    const float
+        *scale; /* (n), KERN_S8 only: the sum of row i's products is multiplied by scale[i] */
+    long k, n;
+    float *out; /* (n) */
+};
+
 struct kern_table {
     enum kern_level level;
     const char *name; /* of the level, as DISTILD_CPU spells it */
@@ -232,7 +245,8 @@ struct kern_table {
     void (*add_norm)(const struct kern_table *table, const struct kern_norm *job);
     void (*attention[KERN_SCHEMES])(const struct kern_attention *job);
     size_t (*attention_scratch[KERN_SCHEMES])(long tokens, long dim);
-    void (*gelu)(float *x, long n); /* in place */
+    void (*gelu)(float *x, long n);                          /* in place */
+    void (*scan[KERN_SCHEMES])(const struct kern_scan *job); /* NULL but for F32, F16 and S8 */
 
     /* Packing. `rows` are 16 pointers to k weights each, one an output column, NULL for a column of padding. */
     size_t (*panel_bytes[KERN_SCHEMES])(long k); /* of one packed panel */

@@ -46,6 +46,7 @@ void kern_overlay_neon(struct kern_table *table);    /* neon.c, with the product
 void kern_overlay_dotprod(struct kern_table *table); /* gemm_dotprod.c */
 void kern_overlay_pack_neon(struct kern_table *table);
 void kern_overlay_bf16_neon(struct kern_table *table); /* bf16_neon.c, with gemm_bf16_neon.c */
+void kern_overlay_scan_neon(struct kern_table *table); /* scan_neon.c */
 
 void kern_gemm_f32_neon(const struct kern_gemm *job);
 void kern_gemm_int8_neon(const struct kern_gemm *job);
@@ -110,6 +111,9 @@ void kern_pack_int8_avx512(void *panel, int32_t *column_sum, const int8_t *const
                            long k);
 void kern_overlay_pack_avx2(struct kern_table *table);
 void kern_overlay_pack_avx512(struct kern_table *table);
+
+void kern_overlay_scan_avx2(struct kern_table *table); /* scan_avx2.c */
+void kern_overlay_scan_avx512(struct kern_table *table);
 #endif
 
 #endif

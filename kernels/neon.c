@@ -182,4 +182,5 @@ void kern_overlay_neon(struct kern_table *table)
     table->gelu = kern_gelu_neon;
     kern_overlay_pack_neon(table);
     kern_overlay_bf16_neon(table);
+    kern_overlay_scan_neon(table);
 }

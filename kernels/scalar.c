@@ -324,6 +324,42 @@ static void s8_to_f32(float *out, const int8_t *in, float scale, long n)
         out[i] = scale * (float)in[i];
 }
 
+static void scan_f32(const struct kern_scan *job)
+{
+    for (long i = 0; i < job->n; i++) {
+        const float *row = (const float *)job->rows + i * job->stride;
+        float sum = 0.0f;
+        for (long c = 0; c < job->k; c++)
+            sum += job->query[c] * row[c];
+        job->out[i] = sum;
+    }
+}
+
+static void scan_f16(const struct kern_scan *job)
+{
+    for (long i = 0; i < job->n; i++) {
+        const uint16_t *row = (const uint16_t *)job->rows + i * job->stride;
+        float sum = 0.0f;
+        for (long c = 0; c < job->k; c++) {
+            float value;
+            kern_f16_to_f32_scalar(&value, row + c, 1);
+            sum += job->query[c] * value;
+        }
+        job->out[i] = sum;
+    }
+}
+
+static void scan_s8(const struct kern_scan *job)
+{
+    for (long i = 0; i < job->n; i++) {
+        const int8_t *row = (const int8_t *)job->rows + i * job->stride;
+        float sum = 0.0f;
+        for (long c = 0; c < job->k; c++)
+            sum += job->query[c] * (float)row[c];
+        job->out[i] = sum * job->scale[i];
+    }
+}
+
 void kern_overlay_scalar(struct kern_table *table)
 {
     *table = (struct kern_table){
@@ -343,6 +379,7 @@ void kern_overlay_scalar(struct kern_table *table)
                     [KERN_SPLIT_BF16] = round_rows},
         .add_norm = add_norm,
         .gelu = kern_gelu_scalar,
+        .scan = {[KERN_F32] = scan_f32, [KERN_F16] = scan_f16, [KERN_S8] = scan_s8},
         .panel_bytes = {[KERN_F32] = panel_bytes_f32,
                         [KERN_BF16] = panel_bytes_bf16,
                         [KERN_INT8] = panel_bytes_int8,

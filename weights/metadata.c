@@ -145,41 +145,38 @@ void weights_write_metadata(struct weights_text *text, const struct weights_mode
     weights_text_free(&value);
 }
 
-static distil_status read_version(const struct weights_fields *fields)
+distil_status weights_read_version(const struct weights_fields *fields, const char *key, int newest)
 {
     const char *version = NULL;
-    distil_status status = weights_get_string(fields, WEIGHTS_KEY_VERSION, true, &version);
+    distil_status status = weights_get_string(fields, key, true, &version);
     if (status)
         return status;
     char *end;
     long major = strtol(version, &end, 10);
     if (*version < '0' || *version > '9' || (*end && *end != '.') || major < 1)
         return distil_fail(fields->error, DISTIL_FORMAT,
-                           "%s: " WEIGHTS_KEY_VERSION ": expected a number such as \"%d\", found "
-                           "\"%.40s\"",
-                           fields->where, WEIGHTS_FORMAT_MAJOR, version);
-    if (major > WEIGHTS_FORMAT_MAJOR)
+                           "%s: %s: expected a number such as \"%d\", found \"%.40s\"",
+                           fields->where, key, newest, version);
+    if (major > newest)
         return distil_fail(fields->error, DISTIL_UNSUPPORTED,
-                           "%s: " WEIGHTS_KEY_VERSION
-                           ": this distild reads up to %d, found %.40s: the "
-                           "file needs a newer distild",
-                           fields->where, WEIGHTS_FORMAT_MAJOR, version);
+                           "%s: %s: this distild reads up to %d, found %.40s: the file needs a "
+                           "newer distild",
+                           fields->where, key, newest, version);
     return DISTIL_OK;
 }
 
-static distil_status read_digest(const struct weights_fields *fields, char digest[65])
+distil_status weights_read_digest(const struct weights_fields *fields, const char *key,
+                                  char digest[65])
 {
     const char *text = NULL;
-    distil_status status = weights_get_string(fields, WEIGHTS_KEY_DIGEST, true, &text);
+    distil_status status = weights_get_string(fields, key, true, &text);
     if (status)
         return status;
     if (strlen(text) != WEIGHTS_DIGEST_LENGTH ||
         strspn(text, "0123456789abcdef") != WEIGHTS_DIGEST_LENGTH)
         return distil_fail(fields->error, DISTIL_FORMAT,
-                           "%s: " WEIGHTS_KEY_DIGEST
-                           ": expected 64 digits in lower-case hex, found "
-                           "\"%.80s\"",
-                           fields->where, text);
+                           "%s: %s: expected 64 digits in lower-case hex, found \"%.80s\"",
+                           fields->where, key, text);
     memcpy(digest, text, WEIGHTS_DIGEST_LENGTH + 1);
     return DISTIL_OK;
 }
@@ -374,9 +371,9 @@ distil_status weights_read_metadata(struct weights_model *model, const cJSON *me
     char *where[4] = {NULL};
     const char *source_class = "", *source_dtype = "";
     int architecture = 0;
-    distil_status status = read_version(&fields);
+    distil_status status = weights_read_version(&fields, WEIGHTS_KEY_VERSION, WEIGHTS_FORMAT_MAJOR);
     if (!status)
-        status = read_digest(&fields, model->digest);
+        status = weights_read_digest(&fields, WEIGHTS_KEY_DIGEST, model->digest);
     if (!status)
         status = read_word(&fields, WEIGHTS_KEY_ARCHITECTURE, architectures, 2, &architecture);
     model->config.architecture = (enum weights_architecture)architecture;

@@ -5,11 +5,12 @@
 
 #include <cjson/cJSON.h>
 
+#include "weights/json.h"
+#include "weights/output.h"
 #include "weights/text.h"
 #include "weights/weights.h"
 
 #define WEIGHTS_KEY_VERSION "distild.format_version"
-#define WEIGHTS_KEY_DIGEST "distild.digest"
 #define WEIGHTS_KEY_ARCHITECTURE "distild.architecture"
 #define WEIGHTS_KEY_DTYPE "distild.dtype"
 #define WEIGHTS_KEY_CONFIG "distild.config"
@@ -17,7 +18,7 @@
 #define WEIGHTS_KEY_VOCABULARY "distild.vocabulary"
 #define WEIGHTS_KEY_SOURCE "distild.source"
 
-enum { WEIGHTS_FORMAT_MAJOR = 1, WEIGHTS_DIGEST_LENGTH = 64 };
+enum { WEIGHTS_FORMAT_MAJOR = 1 };
 /* Of a file with golden texts. */
 #define WEIGHTS_FORMAT_GOLDEN "1.1"
 
@@ -29,5 +30,12 @@ void weights_write_metadata(struct weights_text *text, const struct weights_mode
  * DISTIL_UNSUPPORTED. */
 distil_status weights_read_metadata(struct weights_model *model, const cJSON *metadata,
                                     distil_error *error);
+
+/* Strings that every file of this project states: its version, whose number before the point is newest at most
+ * (DISTIL_UNSUPPORTED beyond it), and digests. */
+distil_status weights_read_version(const struct weights_fields *fields, const char *key,
+                                   int newest);
+distil_status weights_read_digest(const struct weights_fields *fields, const char *key,
+                                  char digest[65]);
 
 #endif

@@ -6,12 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <nettle/sha2.h>
-
 #include "weights/convert_values.h"
 #include "weights/file.h"
 #include "weights/metadata.h"
 #include "weights/names.h"
+#include "weights/output.h"
 #include "weights/private.h"
 
 const char *weights_dtype_name(enum weights_dtype dtype)
@@ -147,43 +146,13 @@ void weights_free(struct weights_model *model)
     free(model);
 }
 
-/* SHA-256 of the file with the digits of its own digest read as zeros. */
-static distil_status compute_digest(const struct weights_model *model, char out[65],
-                                    distil_error *error)
-{
-    const struct weights_safetensors *file = &model->private_->files[0];
-    const unsigned char *data = file->mapping.data;
-    const unsigned char *at = memmem(data, file->data_start, model->digest, WEIGHTS_DIGEST_LENGTH);
-    if (!at)
-        return distil_fail(error, DISTIL_FORMAT, "%s: " WEIGHTS_KEY_DIGEST " is not spelt plainly",
-                           model->path);
-    struct sha256_ctx hash;
-    uint8_t zeros[WEIGHTS_DIGEST_LENGTH], sum[SHA256_DIGEST_SIZE];
-    memset(zeros, '0', sizeof zeros);
-    sha256_init(&hash);
-    sha256_update(&hash, (size_t)(at - data), data);
-    sha256_update(&hash, sizeof zeros, zeros);
-    at += sizeof zeros;
-    sha256_update(&hash, file->mapping.size - (size_t)(at - data), at);
-    sha256_digest(&hash, sizeof sum, sum);
-    for (size_t i = 0; i < sizeof sum; i++)
-        snprintf(out + 2 * i, 3, "%02x", sum[i]);
-    return DISTIL_OK;
-}
-
 distil_status weights_verify(const struct weights_model *model, distil_error *error)
 {
-    char digest[65];
     if (!model->private_->model_file)
         return distil_fail(error, DISTIL_INVALID,
                            "%s: a HuggingFace directory states no digest to verify", model->path);
-    distil_status status = compute_digest(model, digest, error);
-    if (!status && strcmp(digest, model->digest) != 0)
-        status =
-            distil_fail(error, DISTIL_FORMAT,
-                        "%s: " WEIGHTS_KEY_DIGEST ": expected %s, found %s: the file is damaged",
-                        model->path, model->digest, digest);
     const struct weights_safetensors *file = &model->private_->files[0];
+    distil_status status = weights_check_digest(file, model->digest, error);
     for (size_t i = 0; i < file->count && !status; i++)
         status = weights_check_finite(&file->tensors[i], model->path, error);
     return status;

@@ -1,22 +1,15 @@
 /* write.c: writing a model file. docs/model-file.md describes it. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <nettle/sha2.h>
 
 #include "weights/convert_values.h"
 #include "weights/file.h"
 #include "weights/metadata.h"
 #include "weights/names.h"
+#include "weights/output.h"
 #include "weights/pack.h"
 #include "weights/private.h"
-
-enum { FILE_ALIGN = 64 };
 
 /* One tensor of the file to be. */
 struct item {
@@ -34,13 +27,11 @@ struct writer {
     const struct weights_golden *golden;
     const char *path;
     distil_error *error;
-    char *temporary;
-    int fd, directory;
+    struct weights_output output;
     struct item *items;
     int count;
     struct weights_text header;
     size_t done, total; /* bytes */
-    struct sha256_ctx hash;
     weights_progress *progress;
     void *context;
     struct kern_table table; /* scalar: the same bytes on every machine */
@@ -53,7 +44,7 @@ struct writer {
 static int alignment_of(size_t bytes)
 {
     int alignment = 1;
-    while (alignment < FILE_ALIGN && bytes % (size_t)(2 * alignment) == 0)
+    while (alignment < WEIGHTS_DATA_ALIGN && bytes % (size_t)(2 * alignment) == 0)
         alignment *= 2;
     return alignment;
 }
@@ -124,7 +115,7 @@ static const char *stored_name(enum weights_dtype dtype)
     return dtype == WEIGHTS_F32 ? "F32" : dtype == WEIGHTS_F16 ? "F16" : "I8";
 }
 
-/* The JSON header, padded with spaces so that the data begins at a multiple of 64. */
+/* The JSON header. */
 static distil_status build_header(struct writer *writer, enum weights_dtype dtype)
 {
     struct weights_text *header = &writer->header;
@@ -143,32 +134,7 @@ static distil_status build_header(struct writer *writer, enum weights_dtype dtyp
         begin += item->bytes;
     }
     weights_text_add(header, "}", 1);
-    while (!header->failed && (8 + header->length) % FILE_ALIGN)
-        weights_text_add(header, " ", 1);
     return header->failed ? weights_no_memory(writer->path, writer->error) : DISTIL_OK;
-}
-
-static distil_status fail_system(const struct writer *writer, const char *path, const char *what)
-{
-    int number = errno;
-    return distil_fail(writer->error, weights_errno_status(number), "%s: cannot %s: %s", path, what,
-                       strerror(number));
-}
-
-static distil_status put(struct writer *writer, const void *data, size_t bytes)
-{
-    const unsigned char *at = data;
-    sha256_update(&writer->hash, bytes, at);
-    while (bytes) {
-        ssize_t written = write(writer->fd, at, bytes);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return fail_system(writer, writer->temporary, "write");
-        at += written;
-        bytes -= (size_t)written;
-    }
-    return DISTIL_OK;
 }
 
 /* Row `row` as floats, all of them finite. *values may be the tensor's own memory. */
@@ -231,7 +197,7 @@ static distil_status put_scales(struct writer *writer, const struct item *item)
 {
     const struct weights_tensor *tensor = item->tensor;
     if (tensor->dtype == WEIGHTS_I8)
-        return put(writer, tensor->scale, item->bytes);
+        return weights_output_put(&writer->output, tensor->scale, item->bytes);
     distil_status status = DISTIL_OK;
     for (long row = 0; row < tensor->rows && !status; row++) {
         const float *values;
@@ -240,7 +206,7 @@ static distil_status put_scales(struct writer *writer, const struct item *item)
             writer->scales[row] =
                 writer->table.quantise_weights(writer->quantised, values, tensor->cols);
     }
-    return status ? status : put(writer, writer->scales, item->bytes);
+    return status ? status : weights_output_put(&writer->output, writer->scales, item->bytes);
 }
 
 static void report(struct writer *writer, size_t bytes)
@@ -270,7 +236,7 @@ static distil_status put_item(struct writer *writer, const struct item *item)
         used += row_bytes;
         if (status || (used < rows_per_block * row_bytes && row + 1 < item->tensor->rows))
             continue;
-        status = put(writer, block, used);
+        status = weights_output_put(&writer->output, block, used);
         report(writer, used);
         used = 0;
     }
@@ -281,89 +247,10 @@ static distil_status put_item(struct writer *writer, const struct item *item)
 /* Header with zeros for the digest, data, then the digest over both in its place. */
 static distil_status put_all(struct writer *writer)
 {
-    unsigned char length[8];
-    uint8_t sum[SHA256_DIGEST_SIZE];
-    char digest[WEIGHTS_DIGEST_LENGTH + 1];
-    static const char key[] = "\"" WEIGHTS_KEY_DIGEST "\":\"";
-    for (int i = 0; i < 8; i++)
-        length[i] = (unsigned char)((uint64_t)writer->header.length >> 8 * i);
-    sha256_init(&writer->hash);
-    distil_status status = put(writer, length, sizeof length);
-    if (!status)
-        status = put(writer, writer->header.data, writer->header.length);
+    distil_status status = weights_output_header(&writer->output, &writer->header);
     for (int i = 0; i < writer->count && !status; i++)
         status = put_item(writer, &writer->items[i]);
-    if (status)
-        return status;
-    sha256_digest(&writer->hash, sizeof sum, sum);
-    for (size_t i = 0; i < sizeof sum; i++)
-        snprintf(digest + 2 * i, 3, "%02x", sum[i]);
-    const char *at = strstr(writer->header.data, key);
-    off_t offset = (off_t)(8 + (at - writer->header.data) + (ptrdiff_t)sizeof key - 1);
-    if (pwrite(writer->fd, digest, WEIGHTS_DIGEST_LENGTH, offset) != WEIGHTS_DIGEST_LENGTH)
-        return fail_system(writer, writer->temporary, "write");
-    return DISTIL_OK;
-}
-
-/* Creates the temporary file: the target's name with a suffix, so that it is in the same directory
- * and file system. */
-static distil_status open_temporary(struct writer *writer)
-{
-    struct stat info;
-    if (!lstat(writer->path, &info) && !S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
-        return distil_fail(writer->error, DISTIL_INVALID,
-                           "%s: expected a regular file to replace, found something else",
-                           writer->path);
-    size_t size = strlen(writer->path) + 40;
-    writer->temporary = malloc(size);
-    if (!writer->temporary)
-        return weights_no_memory(writer->path, writer->error);
-    for (int i = 0; i < 100 && writer->fd < 0; i++) {
-        snprintf(writer->temporary, size, "%s.%ld-%d.tmp", writer->path, (long)getpid(), i);
-        writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (writer->fd < 0 && errno != EEXIST)
-            break;
-    }
-    if (writer->fd >= 0)
-        return DISTIL_OK;
-    distil_status status = fail_system(writer, writer->temporary, "create");
-    free(writer->temporary); /* not ours to remove */
-    writer->temporary = NULL;
-    return status;
-}
-
-/* Opens the directory of the target, so that a rename in it can be made to last. */
-static distil_status open_directory(struct writer *writer)
-{
-    const char *slash = strrchr(writer->path, '/');
-    size_t length = !slash || slash == writer->path ? 1 : (size_t)(slash - writer->path);
-    char *directory = strndup(slash ? writer->path : ".", length);
-    if (!directory)
-        return weights_no_memory(writer->path, writer->error);
-    writer->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    distil_status status = DISTIL_OK;
-    if (writer->directory < 0)
-        status = fail_system(writer, directory, "open");
-    free(directory);
-    return status;
-}
-
-static distil_status finish(struct writer *writer)
-{
-    if (fsync(writer->fd))
-        return fail_system(writer, writer->temporary, "sync");
-    int fd = writer->fd;
-    writer->fd = -1;
-    if (close(fd))
-        return fail_system(writer, writer->temporary, "close");
-    if (rename(writer->temporary, writer->path))
-        return fail_system(writer, writer->path, "rename to");
-    free(writer->temporary);
-    writer->temporary = NULL;
-    /* Some file systems cannot sync a directory and say EINVAL. */
-    if (fsync(writer->directory) && errno != EINVAL)
-        return fail_system(writer, writer->path, "sync the directory of");
-    return DISTIL_OK;
+    return status ? status : weights_output_finish(&writer->output);
 }
 
 distil_status weights_write(const struct weights_model *model, const char *path,
@@ -374,8 +261,6 @@ distil_status weights_write(const struct weights_model *model, const char *path,
                             .golden = golden,
                             .path = path,
                             .error = error,
-                            .fd = -1,
-                            .directory = -1,
                             .progress = progress,
                             .context = context};
     distil_status status;
@@ -395,20 +280,10 @@ distil_status weights_write(const struct weights_model *model, const char *path,
             status = weights_no_memory(path, error);
     }
     if (!status)
-        status = open_directory(&writer);
-    if (!status)
-        status = open_temporary(&writer);
+        status = weights_output_open(&writer.output, path, error);
     if (!status)
         status = put_all(&writer);
-    if (!status)
-        status = finish(&writer);
-    if (writer.fd >= 0)
-        close(writer.fd);
-    if (writer.directory >= 0)
-        close(writer.directory);
-    if (writer.temporary)
-        unlink(writer.temporary);
-    free(writer.temporary);
+    weights_output_close(&writer.output);
     free(writer.items);
     free(writer.row);
     free(writer.scales);
