@@ -38,15 +38,20 @@ typedef struct {
     /* "scalar", "openblas"; on x86-64 "avx2", "avx512", "vnni" or "amx", on arm64 "neon" or "dotprod"; NULL: DISTILD_CPU, else the
      * best there is. */
     const char *cpu;
+    const char *pooling; /* "mean", "cls" or "max"; NULL: as the model says */
+    int normalize;       /* 0: as the model says; 1: embeddings have length 1; -1: as pooled */
 } distil_options;
 
 typedef enum {
-    DISTIL_TASK_NONE,
+    DISTIL_TASK_NONE, /* an encoder without a head: it embeds */
     DISTIL_TASK_CLASSIFY,
     DISTIL_TASK_TOKENS,
     DISTIL_TASK_ANSWER
 } distil_task;
 typedef enum { DISTIL_SOFTMAX, DISTIL_SIGMOID, DISTIL_REGRESSION } distil_problem;
+/* What of the last hidden states of its tokens becomes a text's embedding: their mean, that of [CLS], or the largest of
+ * each column. */
+typedef enum { DISTIL_POOLING_MEAN, DISTIL_POOLING_CLS, DISTIL_POOLING_MAX } distil_pooling;
 
 typedef struct {
     const char *path;
@@ -58,6 +63,8 @@ typedef struct {
     int hidden, layers, heads, ffn, vocab;
     int window; /* most tokens of one text */
     int label_count;
+    distil_pooling pooling; /* of embeddings, as the options or else the model say */
+    int normalize;          /* 1: embeddings have length 1 */
     double load_seconds;
 } distil_info;
 
@@ -117,10 +124,24 @@ DISTIL_API int distil_session_threads(const distil_session *session);
  * of all texts are there, those of the others as good as ever. */
 DISTIL_API distil_status distil_logits(distil_session *session, const distil_tokens *const *texts,
                                        int n, float *logits, distil_error *error);
+/* One embedding of each text, pooled and normalised as distil_info says: (n, hidden). Any model has them, though only one
+ * that was trained to (DISTIL_TASK_NONE) gives them a meaning. DISTIL_NOT_FINITE as distil_logits has it. */
+DISTIL_API distil_status distil_embed(distil_session *session, const distil_tokens *const *texts,
+                                      int n, float *embeddings, distil_error *error);
+/* The same as pooled, whether or not the model normalises. */
+DISTIL_API distil_status distil_pool(distil_session *session, const distil_tokens *const *texts,
+                                     int n, float *embeddings, distil_error *error);
+/* Divides n values by the length of their vector, as distil_embed does; zeros stay zeros. */
+DISTIL_API void distil_normalize(float *vector, int n);
+/* What a question answering model makes of each token, as the start and as the end of the answer: (total tokens of all
+ * texts, 2), one text after another. DISTIL_TASK where the model has no such head, DISTIL_NOT_FINITE as distil_logits has
+ * it. */
+DISTIL_API distil_status distil_spans(distil_session *session, const distil_tokens *const *texts,
+                                      int n, float *logits, distil_error *error);
 /* Computes what the model is known to answer, and compares: DISTIL_SELF_TEST names the text, what was
  * expected and what was found. For a model file that is the golden texts of its conversion, within what the
- * session's precision allows. For a HuggingFace directory, and for a model without a text classification
- * head, which state none, it is that texts computed alone and together come out alike, and finite. */
+ * session's precision allows. For a HuggingFace directory, which states none, it is that texts computed alone
+ * and together come out alike, and finite. */
 DISTIL_API distil_status distil_self_test(distil_session *session, distil_error *error);
 /* The last hidden states: (total tokens of all texts, hidden), one text after another.
  * DISTIL_NOT_FINITE as distil_logits has it. */

@@ -326,6 +326,65 @@ static void classify(const struct run *r)
     linear(r, ENGINE_OP_HEAD, pooled, &r->model->head, KERN_IDENTITY, &work->logits);
 }
 
+/* y (D) of columns c0..c1 of a text's rows: their sum over its length, or the largest. */
+static void pool_text(const struct kern_rows *x, long first, long last, long c0, long c1, bool most,
+                      float *restrict y)
+{
+    memcpy(y + c0, x->f32 + first * x->stride + c0, (size_t)(c1 - c0) * sizeof *y);
+    for (long m = first + 1; m < last; m++) {
+        const float *restrict row = x->f32 + m * x->stride;
+        if (most)
+            /* what is not finite counts for nothing in a comparison, and must not get lost */
+            for (long i = c0; i < c1; i++)
+                y[i] = (row[i] > y[i] ? row[i] : y[i]) + (row[i] - row[i]);
+        else
+            for (long i = c0; i < c1; i++)
+                y[i] += row[i];
+    }
+    const float scale = most ? 1.0F : 1.0F / (float)(last - first);
+    for (long i = c0; i < c1; i++)
+        y[i] *= scale;
+}
+
+/* pooled (B, D) from the hidden states x (T, D). Threads share out columns, so that the order of a sum depends on its text
+ * alone. */
+static void pool(const struct run *r)
+{
+    const struct engine_workspace *work = &r->s->work;
+    const struct engine_chunk *chunk = &r->s->chunk;
+    long hidden = r->model->info.hidden;
+    long c0 = share(hidden, KERN_PANEL, r->thread, r->threads);
+    long c1 = share(hidden, KERN_PANEL, r->thread + 1, r->threads);
+    if (r->by_rows)
+        meet(r);
+    double start = clock_of(r);
+    for (long b = 0; b < chunk->texts && c0 < c1; b++)
+        pool_text(&work->x, chunk->start[b], chunk->start[b + 1], c0, c1, r->output == ENGINE_MAX,
+                  work->pooled.f32 + b * work->pooled.stride);
+    trace(r, ENGINE_OP_POOL, start, (double)(r->rows * (c1 - c0)),
+          4 * (double)(r->rows * (c1 - c0)));
+}
+
+static void finish(const struct run *r)
+{
+    struct engine_workspace *work = &r->s->work;
+    switch (r->output) {
+    case ENGINE_LOGITS:
+        classify(r);
+        break;
+    case ENGINE_SPANS:
+        linear(r, ENGINE_OP_HEAD, &work->x, &r->model->head, KERN_IDENTITY, &work->logits);
+        break;
+    case ENGINE_MEAN:
+    case ENGINE_MAX:
+        pool(r);
+        break;
+    case ENGINE_HIDDEN:
+    case ENGINE_FIRST:
+        break;
+    }
+}
+
 static void forward_share(void *context, int thread)
 {
     struct run r = *(const struct run *)context;
@@ -337,13 +396,12 @@ static void forward_share(void *context, int thread)
     embed(&r);
     for (r.layer = 0; r.layer < layers - 1; r.layer++)
         whole_layer(&r, &r.model->layers[r.layer]);
-    if (r.output == ENGINE_HIDDEN) {
-        whole_layer(&r, &r.model->layers[r.layer]);
-    } else {
+    if (r.output == ENGINE_LOGITS || r.output == ENGINE_FIRST)
         first_token_layer(&r, &r.model->layers[r.layer]);
-        r.layer = -1;
-        classify(&r);
-    }
+    else
+        whole_layer(&r, &r.model->layers[r.layer]);
+    r.layer = -1;
+    finish(&r);
 }
 
 void engine_forward(distil_session *session, enum engine_output output)

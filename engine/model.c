@@ -212,6 +212,24 @@ done:
     return status;
 }
 
+static distil_status choose_pooling(const distil_options *options,
+                                    const struct weights_config *config, distil_pooling *pooling,
+                                    distil_error *error)
+{
+    static const char *const names[] = {"mean", "cls", "max"};
+    const char *name = options ? options->pooling : NULL;
+    *pooling = (distil_pooling)config->pooling; /* the two list the same */
+    if (!name || !*name)
+        return DISTIL_OK;
+    for (int i = 0; i < 3; i++) {
+        *pooling = (distil_pooling)i;
+        if (strcmp(name, names[i]) == 0)
+            return DISTIL_OK;
+    }
+    return distil_fail(error, DISTIL_INVALID, "pooling: expected mean, cls or max, found '%.40s'",
+                       name);
+}
+
 static distil_task task_of(enum weights_task task)
 {
     switch (task) {
@@ -257,6 +275,7 @@ static void fill_info(struct distil_model *model)
         .vocab = config->vocab,
         .window = config->window,
         .label_count = config->label_count,
+        .normalize = config->normalize,
     };
 }
 
@@ -267,6 +286,7 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     struct distil_model *model = NULL;
     char *bundled = NULL;
     enum kern_level level;
+    distil_pooling pooling = DISTIL_POOLING_MEAN;
     distil_status status;
 
     *out = NULL;
@@ -285,6 +305,8 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     if (!status)
         status = weights_open(&model->weights, path, error);
     if (!status)
+        status = choose_pooling(options, &model->weights->config, &pooling, error);
+    if (!status)
         status = engine_tokenizer_create(&model->tokenizer, &model->weights->tokenizer, error);
     if (!status)
         status = pack_model(model, error);
@@ -294,6 +316,9 @@ distil_status distil_model_open(const char *path, const distil_options *options,
         return status;
     }
     fill_info(model);
+    model->info.pooling = pooling;
+    if (options && options->normalize)
+        model->info.normalize = options->normalize > 0;
     model->info.load_seconds = seconds_now() - start;
     *out = model;
     return DISTIL_OK;

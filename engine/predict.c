@@ -100,22 +100,90 @@ distil_status distil_logits(distil_session *session, const distil_tokens *const 
     return logits_of(session, texts, n, 0, logits, error);
 }
 
-distil_status distil_hidden_states(distil_session *session, const distil_tokens *const *texts,
-                                   int n, float *hidden, distil_error *error)
+/* An output with a row for each token. */
+static distil_status by_token(distil_session *session, const distil_tokens *const *texts, int n,
+                              enum engine_output output, float *values, distil_error *error)
 {
     const distil_info *info = &session->model->info;
     const struct engine_chunk *chunk = &session->chunk;
+    const bool spans = output == ENGINE_SPANS;
+    const struct kern_rows *rows = spans ? &session->work.logits : &session->work.x;
+    const long width = spans ? info->label_count : info->hidden;
     int bad = n;
     for (int first = 0; first < n;) {
         int next = fill_chunk(session, texts, first, n);
-        engine_forward(session, ENGINE_HIDDEN);
-        long row = copy_rows(hidden, &session->work.x, chunk->tokens, info->hidden);
+        engine_forward(session, output);
+        long row = copy_rows(values, rows, chunk->tokens, width);
         if (bad == n && row < chunk->tokens)
             bad = first + text_of(chunk, row);
-        hidden += chunk->tokens * info->hidden;
+        values += chunk->tokens * width;
         first = next;
     }
-    return bad < n ? not_finite(session, "hidden states", bad, error) : DISTIL_OK;
+    return bad < n ? not_finite(session, spans ? "logits" : "hidden states", bad, error)
+                   : DISTIL_OK;
+}
+
+distil_status distil_hidden_states(distil_session *session, const distil_tokens *const *texts,
+                                   int n, float *hidden, distil_error *error)
+{
+    return by_token(session, texts, n, ENGINE_HIDDEN, hidden, error);
+}
+
+void distil_normalize(float *vector, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (double)vector[i] * (double)vector[i];
+    /* the floor is torch's */
+    const float scale = (float)(1 / fmax(sqrt(sum), 1e-12));
+    for (int i = 0; i < n; i++)
+        vector[i] *= scale;
+}
+
+distil_status engine_embed(distil_session *session, const distil_tokens *const *texts, int n,
+                           distil_pooling pooling, int normalize, float *embeddings,
+                           distil_error *error)
+{
+    const enum engine_output output = pooling == DISTIL_POOLING_CLS   ? ENGINE_FIRST
+                                      : pooling == DISTIL_POOLING_MAX ? ENGINE_MAX
+                                                                      : ENGINE_MEAN;
+    const struct kern_rows *rows =
+        output == ENGINE_FIRST ? &session->work.x : &session->work.pooled;
+    const int hidden = session->model->info.hidden;
+    int bad = n;
+    for (int first = 0; first < n;) {
+        int next = fill_chunk(session, texts, first, n);
+        engine_forward(session, output);
+        long row = copy_rows(embeddings + (long)first * hidden, rows, next - first, hidden);
+        if (bad == n && row < next - first)
+            bad = first + (int)row;
+        for (long i = first; i < next && normalize; i++)
+            distil_normalize(embeddings + i * hidden, hidden);
+        first = next;
+    }
+    return bad < n ? not_finite(session, "embeddings", bad, error) : DISTIL_OK;
+}
+
+distil_status distil_embed(distil_session *session, const distil_tokens *const *texts, int n,
+                           float *embeddings, distil_error *error)
+{
+    const distil_info *info = &session->model->info;
+    return engine_embed(session, texts, n, info->pooling, info->normalize, embeddings, error);
+}
+
+distil_status distil_pool(distil_session *session, const distil_tokens *const *texts, int n,
+                          float *embeddings, distil_error *error)
+{
+    return engine_embed(session, texts, n, session->model->info.pooling, 0, embeddings, error);
+}
+
+distil_status distil_spans(distil_session *session, const distil_tokens *const *texts, int n,
+                           float *logits, distil_error *error)
+{
+    const distil_info *info = &session->model->info;
+    if (info->task != DISTIL_TASK_ANSWER)
+        return distil_fail(error, DISTIL_TASK, "%s has no question answering head", info->path);
+    return by_token(session, texts, n, ENGINE_SPANS, logits, error);
 }
 
 void distil_scores(const distil_model *model, const float *logits, float *scores)

@@ -21,7 +21,7 @@ struct engine_workspace {
     struct kern_rows context; /* (T, hidden): what attention gathers */
     struct kern_rows y;       /* (T, hidden): a product before it joins the residual stream */
     struct kern_rows inner;   /* (T, ffn) */
-    struct kern_rows pooled;  /* (T, hidden): what the head makes of first tokens */
+    struct kern_rows pooled;  /* (T, hidden): what the head makes of first tokens, or embeddings */
     struct kern_rows logits;  /* (T, labels) */
     char *scratch;            /* one piece a thread, for attention and conversion */
     size_t scratch_size;      /* of a piece */
@@ -50,6 +50,11 @@ struct distil_session {
     distil_tokens *batch_tokens[ENGINE_PREDICT_BATCH];
     float *batch_logits; /* (ENGINE_PREDICT_BATCH, labels) */
 };
+
+/* The embeddings of n texts (n, hidden), pooled and normalised as told instead of as the model says. */
+distil_status engine_embed(distil_session *session, const distil_tokens *const *texts, int n,
+                           distil_pooling pooling, int normalize, float *embeddings,
+                           distil_error *error);
 
 /* Lays blocks of columns out for so many rows, at most T: whatever these matrices held is lost. */
 void engine_workspace_fit(struct engine_workspace *work, long rows);

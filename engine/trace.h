@@ -14,6 +14,7 @@
     X(DOWN, "feed-forward down")                                                                   \
     X(NORM, "add and normalise")                                                                   \
     X(PREPARE, "quantise or round")                                                                \
+    X(POOL, "pool")                                                                                \
     X(HEAD, "head")                                                                                \
     X(WAIT, "wait for threads")
 

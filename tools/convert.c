@@ -119,7 +119,7 @@ static distil_status write_with_golden(const struct weights_model *model, const 
 {
     struct weights_golden golden = {0};
     char first[PATH_MAX];
-    if (model->config.task != WEIGHTS_TASK_SEQUENCE_CLASSIFICATION)
+    if (model->config.task == WEIGHTS_TASK_TOKEN_CLASSIFICATION)
         return weights_write(model, path, dtype, NULL, show_progress, progress, error);
     if (snprintf(first, sizeof first, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof first)
         return distil_fail(error, DISTIL_INVALID, "%s: the path is too long", path);

@@ -7,11 +7,12 @@
 #include "weights/text.h"
 #include "weights/weights.h"
 
-#define WEIGHTS_KEY_GOLDEN "distild.golden"
+/* The key that a model of the task has them under: text classifiers had them first. */
+const char *weights_golden_key(enum weights_task task);
 
-/* Adds the value of the key, an object; logits have four decimals. labels: of each text. */
+/* Adds the value of the key, an object. */
 void weights_write_golden(struct weights_text *text, const struct weights_golden *golden,
-                          int labels);
+                          enum weights_task task);
 
 /* Reads the object into model->golden, whose config must be there. where names it in messages. */
 distil_status weights_read_golden(struct weights_model *model, const cJSON *object,

@@ -12,6 +12,7 @@
 #include "weights/names.h"
 #include "weights/pack.h"
 #include "weights/private.h"
+#include "weights/sentence.h"
 #include "weights/tokenizer_files.h"
 
 /* A shard's name comes from a file: it must stay in the directory. */
@@ -328,5 +329,8 @@ distil_status weights_load_huggingface(struct weights_model *model, distil_error
     if (!status)
         status = weights_read_tokenizer(&model->tokenizer, &private_->arena, model->path,
                                         model->config.vocab, error);
+    if (!status && model->config.task == WEIGHTS_TASK_NONE)
+        status = weights_read_sentence(&model->config, &model->tokenizer, model->path, error);
+    model->position.rows = model->config.window; /* which the configuration may have narrowed */
     return status;
 }

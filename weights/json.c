@@ -179,7 +179,7 @@ distil_status weights_json_parse(cJSON **json, const char *where, const char *te
     return DISTIL_OK;
 }
 
-distil_status weights_json_read(cJSON **json, const char *path, distil_error *error)
+static distil_status read_json(cJSON **json, const char *path, bool array, distil_error *error)
 {
     char *text = NULL;
     size_t length = 0;
@@ -189,14 +189,24 @@ distil_status weights_json_read(cJSON **json, const char *path, distil_error *er
         return status;
     status = weights_json_parse(json, path, text, length, error);
     free(text);
-    if (!status && !cJSON_IsObject(*json)) {
+    if (!status && !(array ? cJSON_IsArray(*json) : cJSON_IsObject(*json))) {
         char found[WEIGHTS_DESCRIBE];
-        status = distil_fail(error, DISTIL_FORMAT, "%s: expected an object, found %s", path,
-                             weights_describe(*json, found));
+        status = distil_fail(error, DISTIL_FORMAT, "%s: expected an %s, found %s", path,
+                             array ? "array" : "object", weights_describe(*json, found));
         cJSON_Delete(*json);
         *json = NULL;
     }
     return status;
+}
+
+distil_status weights_json_read(cJSON **json, const char *path, distil_error *error)
+{
+    return read_json(json, path, false, error);
+}
+
+distil_status weights_json_read_array(cJSON **json, const char *path, distil_error *error)
+{
+    return read_json(json, path, true, error);
 }
 
 const char *weights_describe(const cJSON *value, char buffer[WEIGHTS_DESCRIBE])

@@ -13,8 +13,9 @@
  * cJSON_Delete. */
 distil_status weights_json_parse(cJSON **json, const char *where, const char *text, size_t length,
                                  distil_error *error);
-/* Reads and parses a file that holds an object. DISTIL_NOT_FOUND where there is none. */
+/* Reads and parses a file that holds an object, or an array. DISTIL_NOT_FOUND where there is none. */
 distil_status weights_json_read(cJSON **json, const char *path, distil_error *error);
+distil_status weights_json_read_array(cJSON **json, const char *path, distil_error *error);
 
 bool weights_utf8_valid(const char *text, size_t length);
 

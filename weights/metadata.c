@@ -17,6 +17,7 @@ static const char *const tasks[] = {"none", "sequence-classification", "token-cl
                                     "question-answering"};
 static const char *const problems[] = {"single-label", "multi-label", "regression"};
 static const char *const activations[] = {"relu", "tanh"};
+static const char *const poolings[] = {"mean", "cls", "max"};
 
 /* The shortest digits that read back as the same float, with a point whatever the locale. */
 static void add_float(struct weights_text *text, float value)
@@ -31,6 +32,11 @@ static void add_float(struct weights_text *text, float value)
         if (*c == ',')
             *c = '.';
     weights_text_format(text, "%s", digits);
+}
+
+static const char *boolean(bool value)
+{
+    return value ? "true" : "false";
 }
 
 static void add_config(struct weights_text *text, const struct weights_config *config)
@@ -48,12 +54,11 @@ static void add_config(struct weights_text *text, const struct weights_config *c
         weights_text_add(text, ",", i > 0);
         weights_text_json(text, config->labels[i]);
     }
-    weights_text_add(text, "]}", 2);
-}
-
-static const char *boolean(bool value)
-{
-    return value ? "true" : "false";
+    weights_text_add(text, "]", 1);
+    if (config->task == WEIGHTS_TASK_NONE)
+        weights_text_format(text, ",\"pooling\":\"%s\",\"normalize\":%s", poolings[config->pooling],
+                            boolean(config->normalize));
+    weights_text_add(text, "}", 1);
 }
 
 static void add_tokenizer(struct weights_text *text, const struct weights_tokenizer *tokenizer)
@@ -115,6 +120,14 @@ static void add_pair(struct weights_text *text, const char *key, struct weights_
         *value->data = '\0';
 }
 
+/* The oldest format that has what the file holds. */
+static const char *version_of(enum weights_task task, const struct weights_golden *golden)
+{
+    if (task == WEIGHTS_TASK_NONE || (golden && task != WEIGHTS_TASK_SEQUENCE_CLASSIFICATION))
+        return "1.2";
+    return golden ? "1.1" : "1";
+}
+
 void weights_write_metadata(struct weights_text *text, const struct weights_model *model,
                             enum weights_dtype dtype, const struct weights_golden *golden)
 {
@@ -123,7 +136,7 @@ void weights_write_metadata(struct weights_text *text, const struct weights_mode
                         "{\"format\":\"distild\",\"" WEIGHTS_KEY_VERSION
                         "\":\"%s\",\"" WEIGHTS_KEY_DIGEST "\":\"%0*d\",\"" WEIGHTS_KEY_ARCHITECTURE
                         "\":\"%s\",\"" WEIGHTS_KEY_DTYPE "\":\"%s\"",
-                        golden ? WEIGHTS_FORMAT_GOLDEN : "1", WEIGHTS_DIGEST_LENGTH, 0,
+                        version_of(model->config.task, golden), WEIGHTS_DIGEST_LENGTH, 0,
                         architectures[model->config.architecture], weights_dtype_name(dtype));
     weights_text_add(&value, "{\"architecture\":", 16);
     weights_text_json(&value, model->private_->source_architecture);
@@ -136,8 +149,8 @@ void weights_write_metadata(struct weights_text *text, const struct weights_mode
     add_tokenizer(&value, &model->tokenizer);
     add_pair(text, WEIGHTS_KEY_TOKENIZER, &value);
     if (golden) {
-        weights_write_golden(&value, golden, model->config.label_count);
-        add_pair(text, WEIGHTS_KEY_GOLDEN, &value);
+        weights_write_golden(&value, golden, model->config.task);
+        add_pair(text, weights_golden_key(model->config.task), &value);
     }
     add_vocabulary(&value, &model->tokenizer);
     add_pair(text, WEIGHTS_KEY_VOCABULARY, &value);
@@ -224,6 +237,18 @@ static distil_status read_labels(const struct weights_fields *fields, struct wei
     return DISTIL_OK;
 }
 
+/* Files from before 1.2 do not state it. */
+static distil_status read_pooling(const struct weights_fields *fields,
+                                  struct weights_config *config)
+{
+    int pooling = WEIGHTS_POOLING_MEAN;
+    distil_status status = DISTIL_OK;
+    if (weights_field(fields, "pooling"))
+        status = read_word(fields, "pooling", poolings, 3, &pooling);
+    config->pooling = (enum weights_pooling)pooling;
+    return status ? status : weights_get_bool(fields, "normalize", false, &config->normalize);
+}
+
 static distil_status read_config(const struct weights_fields *fields, struct weights_config *config,
                                  struct weights_arena *arena)
 {
@@ -256,6 +281,8 @@ static distil_status read_config(const struct weights_fields *fields, struct wei
     config->task = (enum weights_task)task;
     config->problem = (enum weights_problem)problem;
     config->head_activation = (enum weights_activation)activation;
+    if (!status)
+        status = read_pooling(fields, config);
     if (!status)
         status = read_labels(fields, config, arena);
     if (!status)
@@ -369,6 +396,7 @@ distil_status weights_read_metadata(struct weights_model *model, const cJSON *me
         .tokenizer = &model->tokenizer, .arena = arena, .where = model->path, .error = error};
     cJSON *config = NULL, *tokenizer = NULL, *source = NULL, *golden = NULL;
     char *where[4] = {NULL};
+    const char *golden_key = NULL;
     const char *source_class = "", *source_dtype = "";
     int architecture = 0;
     distil_status status = weights_read_version(&fields, WEIGHTS_KEY_VERSION, WEIGHTS_FORMAT_MAJOR);
@@ -406,8 +434,9 @@ distil_status weights_read_metadata(struct weights_model *model, const cJSON *me
     model->private_->source_dtype = weights_arena_copy(arena, source_dtype);
     if (!status && (!model->private_->source_architecture || !model->private_->source_dtype))
         status = weights_no_memory(model->path, error);
-    if (!status && weights_field(&fields, WEIGHTS_KEY_GOLDEN)) {
-        status = parse_value(&golden, &where[3], &fields, WEIGHTS_KEY_GOLDEN);
+    golden_key = weights_golden_key(model->config.task);
+    if (!status && weights_field(&fields, golden_key)) {
+        status = parse_value(&golden, &where[3], &fields, golden_key);
         if (!status)
             status = weights_read_golden(model, golden, where[3], error);
     }

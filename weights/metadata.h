@@ -19,8 +19,6 @@
 #define WEIGHTS_KEY_SOURCE "distild.source"
 
 enum { WEIGHTS_FORMAT_MAJOR = 1 };
-/* Of a file with golden texts. */
-#define WEIGHTS_FORMAT_GOLDEN "1.1"
 
 /* Adds the object with every key; the digest is 64 zeros. golden may be NULL. */
 void weights_write_metadata(struct weights_text *text, const struct weights_model *model,

@@ -56,11 +56,18 @@ enum weights_problem { WEIGHTS_SINGLE_LABEL, WEIGHTS_MULTI_LABEL, WEIGHTS_REGRES
 /* What stands between the dense layer of a classification head and its output. */
 enum weights_activation { WEIGHTS_RELU, WEIGHTS_TANH };
 
+/* What of the last hidden states of its tokens becomes a text's embedding. */
+enum weights_pooling { WEIGHTS_POOLING_MEAN, WEIGHTS_POOLING_CLS, WEIGHTS_POOLING_MAX };
+
 struct weights_config {
     enum weights_architecture architecture; /* where the checkpoint came from */
     enum weights_task task;
     enum weights_problem problem;
     enum weights_activation head_activation;
+    /* Of sentence-transformers' modules.json and pooling configuration; the mean, not normalised, where a
+     * model has none. */
+    enum weights_pooling pooling;
+    bool normalize; /* embeddings have length 1 */
     int hidden, layers, heads, ffn;
     int vocab;
     int window; /* positions: the most tokens of one text, special tokens included */
@@ -91,12 +98,13 @@ struct weights_tokenizer {
     int unk, cls, sep, pad, mask; /* ids; mask is -1 where the vocabulary has none */
 };
 
-/* Texts and the logits that a text classifier gave them in fp32 when its file was written: what
- * another machine's answers can be held to. */
+/* Texts and what the model made of them in fp32 when its file was written, which another machine's answers can be held
+ * to: the logits of a text classifier, an encoder's embedding, the start and end logits of an answerer's tokens. */
 struct weights_golden {
     int count; /* 0: there are none */
     const char *const *texts;
-    const float *logits; /* (count, label_count) */
+    const int *widths;   /* (count): values of each text */
+    const float *values; /* (sum of widths): one text's after another's */
 };
 
 struct weights_model {

@@ -51,10 +51,12 @@ static void compute(const char *path, const char *precision, const char *cpu, fl
 /* Writes the checkpoint as a model file with golden texts. */
 static void convert(const char *name, const float *logits)
 {
-    const struct weights_golden golden = {.count = TEXTS, .texts = texts, .logits = logits};
     struct weights_model *weights;
     distil_error error;
     ck_assert_int_eq(weights_open(&weights, checkpoint(name), &error), DISTIL_OK);
+    const int labels = weights->config.label_count, widths[TEXTS] = {labels, labels};
+    const struct weights_golden golden = {
+        .count = TEXTS, .texts = texts, .widths = widths, .values = logits};
     ck_assert_msg(weights_write(weights, file, WEIGHTS_F32, &golden, NULL, NULL, &error) ==
                       DISTIL_OK,
                   "%s", error.message);

@@ -2,6 +2,7 @@
  * any number of threads, batches larger than a chunk are answered whole, and computing allocates
  * nothing. */
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +172,91 @@ START_TEST(test_same_text_same_bits)
 }
 END_TEST
 
+static const char *const poolings[] = {"mean", "cls", "max"};
+enum { POOLINGS = 3 };
+
+/* Embeddings of all texts together, alone, and on more threads; the cases take turns with the poolings. */
+START_TEST(test_embeddings_in_batches)
+{
+    distil_model *probe = open_case(_i);
+    if (!probe)
+        return;
+    const int pooling = (_i + _i / PRECISIONS) % POOLINGS;
+    const distil_info *info = distil_model_info(probe);
+    const distil_options options = {
+        .cpu = info->cpu, .precision = info->precision, .pooling = poolings[pooling]};
+    distil_model *model;
+    ck_assert_int_eq(distil_model_open(info->path, &options, &model, NULL), DISTIL_OK);
+    distil_model_free(probe);
+    info = distil_model_info(model);
+    ck_assert_int_eq((int)info->pooling, pooling);
+    struct texts texts;
+    make_texts(model, &texts);
+    const long values = (long)TEXTS * info->hidden;
+    float *whole = malloc((size_t)values * sizeof(float));
+    float *other = malloc((size_t)values * sizeof(float));
+    const distil_tokens *const *all = (const distil_tokens *const *)texts.tokens;
+
+    distil_session *one = make_session(model, 1), *three = make_session(model, 3);
+    ck_assert_int_eq(distil_embed(one, all, TEXTS, whole, NULL), DISTIL_OK);
+    for (int i = 0; i < TEXTS; i += 10) {
+        const float *embedding = whole + (long)i * info->hidden;
+        ck_assert_int_eq(distil_embed(one, all + i, 1, other, NULL), DISTIL_OK);
+        assert_same(embedding, other, info->hidden, same_hidden_promised(_i));
+    }
+    ck_assert_int_eq(distil_embed(three, all, TEXTS, other, NULL), DISTIL_OK);
+    assert_same(whole, other, values, same_hidden_promised(_i));
+    distil_session_free(one);
+    distil_session_free(three);
+    free(whole);
+    free(other);
+    free_texts(&texts);
+    distil_model_free(model);
+}
+END_TEST
+
+/* What an embedding is, from the hidden states that it is made of. */
+START_TEST(test_poolings_and_length)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/tests/golden/tiny/%s", getenv("DISTILD_SOURCE_DIR"), models[0]);
+    for (int pooling = 0; pooling < POOLINGS; pooling++) {
+        const distil_options options = {
+            .precision = "fp32", .pooling = poolings[pooling], .normalize = 1};
+        distil_model *model;
+        distil_tokens *text = NULL;
+        float hidden[3][64], pooled[64], normalized[64];
+        const int32_t ids[3] = {2, 7, 3};
+        ck_assert_int_eq(distil_model_open(path, &options, &model, NULL), DISTIL_OK);
+        const int width = distil_model_info(model)->hidden;
+        ck_assert_int_eq(width, 32);
+        ck_assert_int_eq(distil_tokens_from_ids(model, ids, 3, &text, NULL), DISTIL_OK);
+        distil_session *session = make_session(model, 2);
+        const distil_tokens *const *texts = (const distil_tokens *const *)&text;
+        float *const states = hidden[0];
+        ck_assert_int_eq(distil_hidden_states(session, texts, 1, states, NULL), DISTIL_OK);
+        ck_assert_int_eq(distil_pool(session, texts, 1, pooled, NULL), DISTIL_OK);
+        ck_assert_int_eq(distil_embed(session, texts, 1, normalized, NULL), DISTIL_OK);
+        double length = 0;
+        for (int i = 0; i < width; i++) {
+            const float a = states[i], b = states[width + i], c = states[2 * width + i];
+            const float largest = a > b ? (a > c ? a : c) : (b > c ? b : c);
+            const float expected = pooling == 0 ? (a + b + c) / 3 : pooling == 1 ? a : largest;
+            ck_assert_float_eq_tol(pooled[i], expected, 1e-5F);
+            length += (double)pooled[i] * (double)pooled[i];
+        }
+        for (int i = 0; i < width; i++)
+            ck_assert_float_eq_tol(normalized[i], pooled[i] / (float)sqrt(length), 1e-5F);
+        distil_tokens_free(text);
+        distil_session_free(session);
+        distil_model_free(model);
+    }
+    float zeros[3] = {0, 0, 0};
+    distil_normalize(zeros, 3);
+    ck_assert(zeros[0] == 0 && zeros[1] == 0 && zeros[2] == 0);
+}
+END_TEST
+
 START_TEST(test_hidden_states_in_batches)
 {
     distil_model *model = open_case(_i);
@@ -217,10 +303,12 @@ START_TEST(test_computing_allocates_nothing)
     distil_status batch = distil_logits(session, all, TEXTS, logits, NULL);
     distil_status single = distil_logits(session, all, 1, logits, NULL);
     distil_status states = distil_hidden_states(session, all, TEXTS, hidden, NULL);
+    distil_status embeddings = distil_embed(session, all, TEXTS, hidden, NULL);
     long after = __atomic_load_n(&allocations, __ATOMIC_RELAXED);
     ck_assert_int_eq(batch, DISTIL_OK);
     ck_assert_int_eq(single, DISTIL_OK);
     ck_assert_int_eq(states, DISTIL_OK);
+    ck_assert_int_eq(embeddings, DISTIL_OK);
     ck_assert_int_eq(after, before);
     ck_assert_int_gt(before, 0); /* the wrap counts */
     free(hidden);
@@ -235,6 +323,7 @@ START_TEST(test_refusals)
     distil_error error;
     distil_model *model;
     const distil_options bad_cpu = {.cpu = "z80"}, bad_precision = {.precision = "fp8"};
+    const distil_options bad_pooling = {.pooling = "median"};
     ck_assert_int_eq(distil_model_open("/nonexistent", NULL, &model, &error), DISTIL_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(error.message, "/nonexistent"));
     ck_assert_int_eq(distil_model_open("/nonexistent", &bad_cpu, &model, &error), DISTIL_INVALID);
@@ -249,6 +338,13 @@ START_TEST(test_refusals)
     const distil_info *info = distil_model_info(model);
     int32_t ids[2] = {0, info->vocab};
     distil_tokens *tokens = NULL;
+    distil_model *other;
+    distil_session *session = make_session(model, 1);
+    ck_assert_int_eq(distil_model_open(info->path, &bad_pooling, &other, &error), DISTIL_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.message, "median"));
+    ck_assert_int_eq(distil_spans(session, NULL, 0, NULL, &error), DISTIL_TASK);
+    ck_assert_ptr_nonnull(strstr(error.message, "no question answering head"));
+    distil_session_free(session);
     ck_assert_int_eq(distil_tokens_from_ids(model, ids, 2, &tokens, &error), DISTIL_INVALID);
     ck_assert_ptr_nonnull(strstr(error.message, "token 1"));
     ck_assert_int_eq(distil_tokens_from_ids(model, ids, 0, &tokens, &error), DISTIL_INVALID);
@@ -270,6 +366,8 @@ int main(void)
     tcase_set_timeout(tests, 100);
     tcase_add_loop_test(tests, test_same_text_same_bits, 0, CASES);
     tcase_add_loop_test(tests, test_hidden_states_in_batches, 0, CASES);
+    tcase_add_loop_test(tests, test_embeddings_in_batches, 0, CASES);
+    tcase_add_test(tests, test_poolings_and_length);
     tcase_add_loop_test(tests, test_computing_allocates_nothing, 0, CASES);
     tcase_add_test(tests, test_refusals);
     suite_add_tcase(suite, tests);

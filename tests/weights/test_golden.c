@@ -10,7 +10,9 @@ static char *source, *output;
 
 static const char *const texts[] = {"a \"quoted\" text", "caf\xC3\xA9 \xF0\x9F\x98\x80"};
 static const float logits[2 * LABELS] = {1.23456F, -0.00004F, -7, 0.1F, 12345.678F, -0.99996F};
-static const struct weights_golden golden = {.count = 2, .texts = texts, .logits = logits};
+static const int widths[2] = {LABELS, LABELS};
+static const struct weights_golden golden = {
+    .count = 2, .texts = texts, .widths = widths, .values = logits};
 
 static void setup(void)
 {
@@ -44,7 +46,7 @@ START_TEST(reads_what_it_wrote)
     for (int i = 0; i < 2; i++)
         ck_assert_str_eq(model->golden.texts[i], texts[i]);
     for (int i = 0; i < 2 * LABELS; i++)
-        ck_assert_float_le(fabsf(model->golden.logits[i] - logits[i]),
+        ck_assert_float_le(fabsf(model->golden.values[i] - logits[i]),
                            0.00005F + 1e-6F * fabsf(logits[i]));
     ck_assert_int_eq(weights_verify(model, NULL), DISTIL_OK);
     /* they are not carried over to a file whose matrices are stored otherwise */
