@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include "server/metrics_internal.h"
+#include "server/queue.h"
+#include "server/recent.h"
 #include "server/router.h"
 #include "server/utf8.h"
 
-enum { CACHE_LINE = 64, MAX_BOUNDS = 13 };
+enum { CACHE_LINE = 64, MAX_BOUNDS = 13, FIRST_ERROR = 400 };
 
 /* ---- names ---- */
 
@@ -100,6 +102,7 @@ struct route_meter {
 struct server_meter {
     atomic_ullong counters[SERVER_COUNTERS];
     struct histogram histograms[SERVER_HISTOGRAMS];
+    struct server_recent recent;
     int routes;
     struct route_meter by_route[]; /* (routes + 1): the last is for what matched none */
 };
@@ -182,6 +185,14 @@ void server_observe(struct server_meter *meter, enum server_histogram histogram,
         observe(&meter->histograms[histogram], histograms[histogram].bounds, value);
 }
 
+/* Whether requests of a route are what users come for, not the probes of those who watch the server. */
+static bool is_work(int route)
+{
+    size_t count;
+    const struct server_route *routes = server_routes(&count);
+    return route < 0 || (size_t)route >= count || !routes[route].unlimited;
+}
+
 void server_count_request(struct server_meter *meter, int route, unsigned status,
                           int64_t nanoseconds)
 {
@@ -194,6 +205,8 @@ void server_count_request(struct server_meter *meter, int route, unsigned status
         i++;
     add(&counts->by_status[i], 1);
     observe(&counts->duration, &durations, nanoseconds);
+    if (is_work(route))
+        server_recent_add(&meter->recent, server_now(), nanoseconds, status >= FIRST_ERROR);
 }
 
 /* ---- writing ---- */
@@ -323,6 +336,25 @@ static void write_requests(const struct server_metrics *metrics, FILE *out)
         for (k = 0; k < metrics->count; k++)
             add_histogram(&sums, &metrics->meters[k]->by_route[i].duration);
         write_histogram(out, "distild_request_duration_seconds", labels, &durations, &sums);
+    }
+}
+
+void server_metrics_sum(const struct server_metrics *metrics, int64_t now,
+                        struct server_metrics_sums *sums)
+{
+    int i, k, s;
+    memset(sums, 0, sizeof(*sums));
+    for (k = 0; k < metrics->count; k++) {
+        const struct server_meter *meter = metrics->meters[k];
+        server_recent_read(&meter->recent, now, &sums->recent);
+        for (i = 0; i <= meter->routes; i++) {
+            for (s = 0; is_work(i) && s < STATUSES; s++) {
+                uint64_t count = get(&meter->by_route[i].by_status[s]);
+                sums->requests += count;
+                if (s == STATUSES - 1 || statuses[s] >= FIRST_ERROR)
+                    sums->errors += count;
+            }
+        }
     }
 }
 

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "server/recent.h"
+
 struct server_meter;
 struct server_metrics;
 
@@ -58,6 +60,25 @@ void server_observe(struct server_meter *meter, enum server_histogram histogram,
 /* Counts an answered request. route: its place among server_routes; -1 where none matched. */
 void server_count_request(struct server_meter *meter, int route, unsigned status,
                           int64_t nanoseconds);
+
+/* Requests on all routes but those of probes (server_route.unlimited). An error is a status of 400 and over. */
+struct server_metrics_sums {
+    uint64_t requests, errors; /* since the start */
+    struct server_recent_sums recent;
+};
+/* now: monotonic nanoseconds. */
+void server_metrics_sum(const struct server_metrics *metrics, int64_t now,
+                        struct server_metrics_sums *sums);
+
+/* What the system says of this process. */
+struct server_process {
+    double cpu_seconds;
+    double resident_bytes, virtual_bytes;
+    double uptime_seconds;
+    double cpu_percent; /* of one core, in the last minute: see server_recent_cpu_percent */
+};
+void server_metrics_process(struct server_metrics *metrics, int64_t now,
+                            struct server_process *process);
 
 /* Writes all counters and distributions. */
 void server_metrics_write(const struct server_metrics *metrics, FILE *out);

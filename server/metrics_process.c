@@ -36,6 +36,24 @@ double server_metrics_process_start(void)
            (double)since_boot.tv_nsec / 1e9 + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+void server_metrics_process(struct server_metrics *metrics, int64_t now,
+                            struct server_process *process)
+{
+    struct timespec cpu = {0}, date = {0};
+    int64_t used, uptime;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    clock_gettime(CLOCK_REALTIME, &date);
+    used = (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec;
+    process->cpu_seconds = (double)used / 1e9;
+    process->resident_bytes = (double)stat_field(24) * (double)sysconf(_SC_PAGESIZE);
+    process->virtual_bytes = (double)stat_field(23);
+    process->uptime_seconds = (double)date.tv_sec + (double)date.tv_nsec / 1e9 - metrics->started;
+    if (process->uptime_seconds < 0) /* the clock was set back */
+        process->uptime_seconds = 0;
+    uptime = (int64_t)(process->uptime_seconds * 1e9);
+    process->cpu_percent = server_recent_cpu_percent(&metrics->cpu, now, used, now - uptime);
+}
+
 static int open_descriptors(void)
 {
     DIR *folder = opendir("/proc/self/fd");

@@ -1,4 +1,4 @@
-/* metrics_routes.c: GET /metrics. It reads counters and the length of the queue, and waits for no
+/* metrics_routes.c: GET /metrics and GET /metrics.json. They read counters and the length of the queue, and wait for no
  * model. */
 #include <stdlib.h>
 
@@ -159,4 +159,63 @@ void server_handle_metrics(struct server_exchange *exchange)
         text = NULL;
     }
     server_answer_text(exchange, "text/plain; version=0.0.4; charset=utf-8", text, length);
+}
+
+/* Milliseconds with three decimals. */
+static void put_ms(struct server_json *json, const char *key, double nanoseconds)
+{
+    server_json_key(json, key);
+    server_json_fixed(json, nanoseconds / 1e6, 3);
+}
+
+static void put_count(struct server_json *json, const char *key, uint64_t total, uint64_t recent)
+{
+    server_json_key(json, key);
+    server_json_begin_object(json);
+    server_json_put_integer(json, "total", (int64_t)total);
+    server_json_put_integer(json, "last_minute", (int64_t)recent);
+    server_json_end_object(json);
+}
+
+void server_handle_metrics_json(struct server_exchange *exchange)
+{
+    struct server *server = exchange->server;
+    struct server_json json = {0};
+    struct server_metrics_sums sums;
+    struct server_process process;
+    int64_t now = server_now();
+    int tokens, texts = server_queue_waiting(server->queue, &tokens);
+    server_metrics_sum(server->metrics, now, &sums);
+    server_metrics_process(server->metrics, now, &process);
+    server_json_begin_object(&json);
+    server_json_key(&json, "uptime_seconds");
+    server_json_fixed(&json, process.uptime_seconds, 3);
+    put_count(&json, "requests", sums.requests, sums.recent.requests);
+    put_count(&json, "errors", sums.errors, sums.recent.errors);
+    server_json_key(&json, "latency_ms");
+    server_json_begin_object(&json);
+    put_ms(&json, "mean",
+           sums.recent.requests ? (double)sums.recent.sum / (double)sums.recent.requests : 0);
+    put_ms(&json, "maximum", (double)sums.recent.longest);
+    server_json_end_object(&json);
+    server_json_key(&json, "cpu");
+    server_json_begin_object(&json);
+    server_json_key(&json, "seconds_total");
+    server_json_fixed(&json, process.cpu_seconds, 3);
+    server_json_key(&json, "percent");
+    server_json_fixed(&json, process.cpu_percent, 1);
+    server_json_put_integer(&json, "threads", server->lanes.cores);
+    server_json_end_object(&json);
+    server_json_key(&json, "memory");
+    server_json_begin_object(&json);
+    server_json_put_integer(&json, "resident_bytes", (int64_t)process.resident_bytes);
+    server_json_put_integer(&json, "virtual_bytes", (int64_t)process.virtual_bytes);
+    server_json_end_object(&json);
+    server_json_key(&json, "queue");
+    server_json_begin_object(&json);
+    server_json_put_integer(&json, "texts", texts);
+    server_json_put_integer(&json, "tokens", tokens);
+    server_json_end_object(&json);
+    server_json_end_object(&json);
+    server_answer(exchange, 200, &json);
 }

@@ -1,0 +1,118 @@
+/* prediction.c: POST /prediction, {"texts": [...]}: the label and score of each text. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/exchange.h"
+#include "server/internal.h"
+#include "server/routes.h"
+
+/* [CLS] and [SEP]: what an encoding of nothing consists of. */
+enum { EMPTY_TOKENS = 2 };
+
+static void finish(struct server_exchange *exchange)
+{
+    const struct server_job *job = &exchange->job;
+    const struct server_model *model = job->model;
+    size_t labels = (size_t)model->info->label_count, i, k;
+    struct server_json json = {0};
+    if (!server_job_succeeded(exchange, 500))
+        return;
+    server_json_begin_object(&json);
+    server_json_key(&json, "predictions");
+    server_json_begin_array(&json);
+    for (i = 0; i < (size_t)job->count; i++) {
+        float *scores = job->logits + i * labels;
+        size_t best = 0;
+        server_model_count(model, scores);
+        distil_scores(model->model, scores, scores);
+        for (k = 1; k < labels; k++)
+            if (scores[k] > scores[best])
+                best = k;
+        server_json_begin_object(&json);
+        server_json_put_string(&json, "label", distil_label(model->model, (int)best));
+        server_json_put_float(&json, "score", scores[best]);
+        if (distil_tokens_truncated(job->texts[i]))
+            server_json_put_bool(&json, "truncated", true);
+        server_json_end_object(&json);
+    }
+    server_json_end_array(&json);
+    server_json_end_object(&json);
+    server_answer(exchange, 200, &json);
+}
+
+static bool encode_text(struct server_exchange *exchange, int i, const cJSON *text)
+{
+    distil_error error;
+    if (!cJSON_IsString(text)) {
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "texts",
+                    "`texts[%d]` must be a string, not %s", i, server_json_type(text));
+        return false;
+    }
+    if (server_work_encode(exchange, i, text->valuestring, NULL, DISTIL_TRUNCATE_RIGHT, &error)) {
+        server_fail(exchange, 400, SERVER_ERROR_TOKENIZER, "texts",
+                    "`texts[%d]` cannot be encoded: %s", i, error.message);
+        return false;
+    }
+    if (distil_tokens_full_count(exchange->job.texts[i]) <= EMPTY_TOKENS) {
+        server_fail(exchange, 400, SERVER_ERROR_EMPTY, "texts",
+                    *text->valuestring ? "`texts[%d]` holds nothing that becomes a token"
+                                       : "`texts[%d]` is empty",
+                    i);
+        return false;
+    }
+    return true;
+}
+
+static void predict(struct server_exchange *exchange, const cJSON *root)
+{
+    const cJSON *texts = cJSON_GetObjectItemCaseSensitive(root, "texts"), *text;
+    int limit = exchange->server->options.max_client_batch, count, i = 0;
+    if (!texts || !cJSON_IsArray(texts)) {
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "texts",
+                    texts ? "`texts` must be an array of strings, not %s"
+                          : "`texts` is missing: an array of strings is expected%s",
+                    texts ? server_json_type(texts) : "");
+        return;
+    }
+    count = cJSON_GetArraySize(texts);
+    if (count == 0) {
+        server_fail(exchange, 400, SERVER_ERROR_EMPTY, "texts", "`texts` cannot be empty");
+        return;
+    }
+    if (count > limit) {
+        server_fail(exchange, 413, SERVER_ERROR_VALIDATION, "texts",
+                    "`texts` holds %d texts, at most %d may be asked at once", count, limit);
+        return;
+    }
+    if (!server_work_create(exchange, count))
+        return;
+    cJSON_ArrayForEach(text, texts)
+    {
+        if (!encode_text(exchange, i++, text))
+            return;
+    }
+    exchange->finish = finish;
+}
+
+void server_handle_prediction(struct server_exchange *exchange)
+{
+    struct server_problem problem;
+    const char *name = NULL;
+    cJSON *root = server_json_parse(exchange->body, exchange->body_length, &problem);
+    if (!root)
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
+    else if (!cJSON_IsObject(root))
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL,
+                    "the body must be a JSON object, not %s", server_json_type(root));
+    else if (!server_json_get_string(root, "model", &name, &problem))
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
+    else if (server_work_use(exchange, name)) {
+        if (exchange->model->info->task == DISTIL_TASK_CLASSIFY)
+            predict(exchange, root);
+        else
+            server_fail(exchange, 424, SERVER_ERROR_BACKEND, NULL,
+                        "the model has no classification head, so it cannot predict labels");
+    }
+    cJSON_Delete(root);
+}

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""GET /openapi.json, GET /docs, GET /metrics.json and POST /prediction of the real program: what is described is what is there."""
+
+import json
+import re
+import time
+
+from harness import SOURCE, main
+from serving import ServeCase
+
+BUNDLED = str(SOURCE / "weights" / "sst2-minilm.distild")
+
+
+def resolve(node, document):
+    while "$ref" in node:
+        at = document
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            at = at[key]
+        node = at
+    return node
+
+
+def faults(value, schema, document, where="$"):
+    """What of a value is not as its schema says, for the part of JSON Schema that the description uses."""
+    schema = resolve(schema, document)
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            tries = [faults(value, each, document, where) for each in schema[key]]
+            return [] if [] in tries else min(tries, key=len)
+    types = {"object": dict, "array": list, "string": str, "boolean": bool, "number": (int, float), "integer": int}
+    if "type" in schema:
+        wanted = types[schema["type"]]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and schema["type"] != "boolean"):
+            return [f"{where}: {schema['type']} expected, found {value!r:.60}"]
+    found = []
+    if "enum" in schema and value not in schema["enum"]:
+        found.append(f"{where}: {value!r} is none of {schema['enum']}")
+    if isinstance(value, dict):
+        found += [f"{where}: {name} is missing" for name in schema.get("required", []) if name not in value]
+        for name, each in value.items():
+            inner = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+            if isinstance(inner, dict):
+                found += faults(each, inner, document, f"{where}.{name}")
+    if isinstance(value, list) and "items" in schema:
+        for i, each in enumerate(value):
+            found += faults(each, schema["items"], document, f"{where}[{i}]")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < schema.get("minimum", value) or value > schema.get("maximum", value):
+            found.append(f"{where}: {value} is out of range")
+    return found
+
+
+class OpenApi(ServeCase):
+    def described(self, server):
+        status, _, document = server.ask("GET", "/openapi.json")
+        self.assertEqual((status, document["openapi"]), (200, "3.1.0"))
+        return document
+
+    def test_every_route_is_described_and_no_other(self):
+        server = self.start("--model", BUNDLED)
+        document = self.described(server)
+        described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+        there = {(route["method"], re.sub(r":(\w+)", r"{\1}", route["path"])) for route in server.ask("GET", "/")[2]["routes"]}
+        self.assertEqual(described, there)
+        identifiers = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+        self.assertEqual(len(identifiers), len(set(identifiers)))
+        self.assertEqual({tag["name"] for tag in document["tags"]},
+                         {tag for methods in document["paths"].values() for operation in methods.values() for tag in operation["tags"]})
+
+    def test_what_is_described_is_answered(self):
+        """Every route without a body, and every example of a body: the status is one of those described, and what comes is of its schema."""
+        server = self.start(SESSION_PASSWORD="correct horse", DISTILD_MODEL="")
+        document = self.described(server)
+        login = {"Content-Type": "application/json"}
+        token = server.ask("POST", "/api/login", {"session_password": "correct horse"})[2]["access_token"]
+        answered = 0
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                bodies = [None]
+                if "requestBody" in operation:
+                    content = operation["requestBody"]["content"]["application/json"]
+                    bodies = [example["value"] for example in content["examples"].values()]
+                secured = operation.get("security", []) == [{"bearer": []}]
+                for body in bodies:
+                    headers = {**login, **({"Authorization": f"Bearer {token}"} if secured else {})}
+                    connection = server.connect()
+                    connection.request(method.upper(), path, None if body is None else json.dumps(body), headers)
+                    answer = connection.getresponse()
+                    data = answer.read()
+                    connection.close()
+                    responses = operation["responses"]
+                    self.assertIn(str(answer.status), responses, (method, path, data))
+                    content = resolve(responses[str(answer.status)], document)["content"]
+                    kind = answer.getheader("Content-Type").split(";")[0]
+                    self.assertIn(kind, content, (method, path))
+                    if kind == "application/json":
+                        self.assertEqual(faults(json.loads(data), content[kind]["schema"], document), [], (method, path, body))
+                    answered += answer.status == 200
+        self.assertGreater(answered, 10)
+
+    def test_page_needs_nothing_from_elsewhere(self):
+        server = self.start()
+        connection = server.connect()
+        connection.request("GET", "/docs")
+        answer = connection.getresponse()
+        page = answer.read().decode()
+        self.assertEqual((answer.status, answer.getheader("Content-Type")), (200, "text/html; charset=utf-8"))
+        self.assertTrue(page.rstrip().endswith("</html>"))
+        self.assertEqual(re.findall(r'(?:src|href)="(?!openapi\.json|data:)[^"]*"|https?://', page), [])
+
+    def test_errors_and_texts_are_counted_in_the_last_minute(self):
+        server = self.start("--model", BUNDLED)
+        status, _, answer = server.ask("POST", "/prediction", {"texts": ["a charming and often affecting journey", "unflinchingly bleak and desperate"]})
+        self.assertEqual((status, [each["label"] for each in answer["predictions"]]), (200, ["POSITIVE", "NEGATIVE"]))
+        single = server.ask("POST", "/predict", {"text": "unflinchingly bleak and desperate"})[2]
+        self.assertEqual(answer["predictions"][1]["score"], single["score"])
+        for body, status, field in [({}, 400, "texts"), ({"texts": "a"}, 400, "texts"), ({"texts": []}, 400, "texts"),
+                                    ({"texts": ["a", 5]}, 400, "texts"), ({"texts": ["a", " "]}, 400, "texts"),
+                                    ({"texts": ["a"] * 33}, 413, "texts"), ({"texts": ["a"], "model": 1}, 400, "model"),
+                                    ({"texts": ["a"], "model": "other"}, 404, "model")]:
+            found, _, error = server.ask("POST", "/prediction", body)
+            self.assertEqual((found, error.get("field")), (status, field), body)
+        server.ask("GET", "/health")
+        _, _, figures = server.ask("GET", "/metrics.json")
+        self.assertEqual(figures["requests"], {"total": 10, "last_minute": 10})
+        self.assertEqual(figures["errors"], {"total": 8, "last_minute": 8})
+        self.assertGreater(figures["latency_ms"]["maximum"], 0)
+        self.assertLessEqual(figures["latency_ms"]["mean"], figures["latency_ms"]["maximum"])
+        self.assertGreater(figures["memory"]["resident_bytes"], 1 << 20)
+        before = figures["uptime_seconds"]
+        time.sleep(0.05)
+        self.assertGreater(server.ask("GET", "/metrics.json")[2]["uptime_seconds"], before)
+
+
+if __name__ == "__main__":
+    main()
