@@ -169,24 +169,30 @@ static void offer(struct heap *heap, distil_match match)
     }
 }
 
+/* scores (n): the products of a query of length 1 with the items from `first` on. */
+static void scan(const distil_catalogue *catalogue, const float *query, long first, long n,
+                 float *scores)
+{
+    const struct weights_tensor *vectors = &catalogue->file->vectors;
+    const struct kern_scan job = {
+        .query = query,
+        .rows = (const char *)vectors->data + (size_t)first * catalogue->row_bytes,
+        .stride = vectors->cols,
+        .scale = vectors->scale ? vectors->scale + first : NULL,
+        .k = catalogue->facts.width,
+        .n = n,
+        .out = scores,
+    };
+    catalogue->kernels.scan[catalogue->held](&job);
+}
+
 static void search_part(struct search *search)
 {
-    const distil_catalogue *catalogue = search->catalogue;
-    const struct weights_tensor *vectors = &catalogue->file->vectors;
     struct heap *heap = &search->heap;
     float scores[SCAN_BLOCK];
     for (long at = search->first; at < search->end; at += SCAN_BLOCK) {
         const long n = search->end - at < SCAN_BLOCK ? search->end - at : SCAN_BLOCK;
-        const struct kern_scan job = {
-            .query = search->query,
-            .rows = (const char *)vectors->data + (size_t)at * catalogue->row_bytes,
-            .stride = vectors->cols,
-            .scale = vectors->scale ? vectors->scale + at : NULL,
-            .k = catalogue->facts.width,
-            .n = n,
-            .out = scores,
-        };
-        catalogue->kernels.scan[catalogue->held](&job);
+        scan(search->catalogue, search->query, at, n, scores);
         for (long i = 0; i < n; i++)
             /* Later items of the same score never come before earlier ones. A score that is not a
              * number, of a damaged file, is passed over. */
@@ -254,6 +260,18 @@ distil_status distil_catalogue_search(const distil_catalogue *catalogue, const f
     search_part(&search);
     qsort(matches, (size_t)search.heap.count, sizeof *matches, by_rank);
     *count = search.heap.count;
+    free(copy);
+    return DISTIL_OK;
+}
+
+distil_status distil_catalogue_scores(const distil_catalogue *catalogue, const float *query,
+                                      float *scores, distil_error *error)
+{
+    distil_status status = DISTIL_OK;
+    float *copy = normalised(catalogue, query, &status, error);
+    if (!copy)
+        return status;
+    scan(catalogue, copy, 0, catalogue->facts.items, scores);
     free(copy);
     return DISTIL_OK;
 }

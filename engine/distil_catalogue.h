@@ -71,7 +71,13 @@ DISTIL_API distil_status distil_catalogue_search(const distil_catalogue *catalog
                                                  distil_match *matches, int *count,
                                                  distil_error *error);
 
-/* The same on several threads, for catalogues of many items. A searcher belongs to one caller at a time. */
+/* The cosine of the angle between the query (width) and every item: (items); not a number where a damaged file has such
+ * values. Errors as of distil_catalogue_search. */
+DISTIL_API distil_status distil_catalogue_scores(const distil_catalogue *catalogue,
+                                                 const float *query, float *scores,
+                                                 distil_error *error);
+
+/* The same as distil_catalogue_search on several threads, for catalogues of many items. A searcher belongs to one caller at a time. */
 typedef struct distil_searcher distil_searcher;
 /* threads: 0 for every CPU that the affinity mask and the cgroup quota allow. */
 DISTIL_API distil_status distil_searcher_create(const distil_catalogue *catalogue, int threads,

@@ -125,6 +125,16 @@ static void check_matches(const distil_catalogue *catalogue, const float *query,
 static const int limits[] = {1, 2, 10, 511, 512, 1499, 1500, 4000};
 enum { LIMITS = sizeof limits / sizeof *limits };
 
+/* All scores are those that a search for all items finds. */
+static void check_scores(const distil_catalogue *catalogue, const float *query,
+                         const distil_match *matches, int count)
+{
+    static float scores[ITEMS];
+    ck_assert_int_eq(distil_catalogue_scores(catalogue, query, scores, NULL), DISTIL_OK);
+    for (int i = 0; i < count; i++)
+        ck_assert_float_eq(scores[matches[i].item], matches[i].score);
+}
+
 static void check_search(const distil_catalogue *catalogue)
 {
     static distil_match alone[4000], together[4000];
@@ -138,6 +148,7 @@ static void check_search(const distil_catalogue *catalogue)
         ck_assert_int_eq(
             distil_catalogue_search(catalogue, query, limits[i], alone, &count, &error), DISTIL_OK);
         check_matches(catalogue, query, limits[i], alone, count);
+        check_scores(catalogue, query, alone, count);
         for (int threads = 1; threads <= MOST_THREADS; threads += 2) {
             distil_searcher *searcher;
             int other = -1;

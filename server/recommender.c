@@ -1,0 +1,345 @@
+/* recommender.c: see recommender.h. The life of a recommender, and its thread; recommender_list.c
+ * makes lists. */
+#include "server/recommender.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/recommender_internal.h"
+#include "server/utf8.h"
+
+enum { MOST_SCORINGS = 1024, MOST_LISTINGS = 64, MOST_TOGETHER = 256 };
+
+/* ---- threads ---- */
+
+static struct server_scoring *scoring_of(struct server_handed *handed)
+{
+    return (struct server_scoring *)(void *)handed; /* which stands first in it */
+}
+
+static void end_scorings(struct server_handed *first, enum server_outcome outcome)
+{
+    while (first) {
+        struct server_scoring *scoring = scoring_of(first);
+        first = first->next; /* the scoring is its giver's once it is done */
+        scoring->outcome = outcome;
+        scoring->done(scoring);
+    }
+}
+
+static void end_listings(struct server_handed *first, enum server_outcome outcome)
+{
+    while (first) {
+        struct server_listing *listing = (struct server_listing *)(void *)first;
+        first = first->next;
+        listing->outcome = outcome;
+        listing->done(listing);
+    }
+}
+
+static distil_status store_all(struct server_recommender *recommender, struct server_handed *first,
+                               distil_error *error)
+{
+    struct server_score_store *store = recommender->store;
+    struct server_handed *each;
+    distil_status status = server_score_store_begin(store, error);
+    for (each = first; each && !status; each = each->next) {
+        struct server_scoring *scoring = scoring_of(each);
+        status = server_score_store_put(store, &scoring->row, &scoring->replaced, &scoring->before,
+                                        error);
+    }
+    if (!status)
+        status = server_score_store_commit(store, error);
+    if (status)
+        server_score_store_rollback(store);
+    return status;
+}
+
+static struct server_score score_of(const struct server_score_row *row, long item, float score)
+{
+    return (struct server_score){
+        .item = (int)item, .profile = row->profile, .similarity = row->similarity, .score = score};
+}
+
+static void teach(struct server_recommender *recommender, const struct server_scoring *scoring)
+{
+    struct server_score score = score_of(&scoring->row, scoring->item, scoring->row.score);
+    distil_error error;
+    if (scoring->replaced) {
+        struct server_score before = score_of(&scoring->row, scoring->item, scoring->before);
+        server_estimator_remove(recommender->estimator, &before);
+    }
+    if (server_estimator_add(recommender->estimator, &score, &error))
+        server_log_printf(recommender->log, SERVER_LOG_ERROR,
+                          "a score is kept, but counts only after a restart: %s", error.message);
+}
+
+/* Keeps and teaches scores, in one transaction. */
+static void process(struct server_recommender *recommender, struct server_handed *first)
+{
+    struct server_handed *each;
+    distil_error error;
+    if (store_all(recommender, first, &error)) {
+        server_log_printf(recommender->log, SERVER_LOG_ERROR, "scores could not be kept: %s",
+                          error.message);
+        end_scorings(first, SERVER_OUTCOME_FAILED);
+        return;
+    }
+    for (each = first; each; each = each->next)
+        teach(recommender, scoring_of(each));
+    end_scorings(first, SERVER_OUTCOME_DONE);
+}
+
+/* Between two steps of learning. */
+static void process_waiting(void *context)
+{
+    struct server_recommender *recommender = context;
+    struct server_handed *first =
+        server_handover_take(&recommender->scorings, MOST_TOGETHER, false);
+    if (first)
+        process(recommender, first);
+}
+
+static void *learn_on(void *argument)
+{
+    struct server_recommender *recommender = argument;
+    struct server_handed *first;
+    distil_error error;
+    while ((first = server_handover_take(&recommender->scorings, MOST_TOGETHER, true))) {
+        process(recommender, first);
+        if (server_estimator_is_due(recommender->estimator) &&
+            server_estimator_learn(recommender->estimator, process_waiting, recommender, &error))
+            server_log_printf(recommender->log, SERVER_LOG_WARN,
+                              "what items have in common was not learned anew: %s", error.message);
+    }
+    return NULL;
+}
+
+static enum server_outcome refusal(enum server_handing handing)
+{
+    return handing == SERVER_HANDED_FULL ? SERVER_OUTCOME_BUSY : SERVER_OUTCOME_STOPPED;
+}
+
+void server_recommender_push_scoring(struct server_recommender *recommender,
+                                     struct server_scoring *scoring)
+{
+    enum server_handing handing = server_handover_push(&recommender->scorings, &scoring->handed);
+    if (handing != SERVER_HANDED)
+        end_scorings(&scoring->handed, refusal(handing));
+}
+
+void server_recommender_push_listing(struct server_recommender *recommender,
+                                     struct server_listing *listing)
+{
+    enum server_handing handing = server_handover_push(&recommender->listings, &listing->handed);
+    if (handing != SERVER_HANDED)
+        end_listings(&listing->handed, refusal(handing));
+}
+
+/* ---- beginning ---- */
+
+static bool is_line(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t length = strlen(text), step;
+    for (; length > 0 && *at >= ' '; at += step, length -= step)
+        if ((step = server_utf8_sequence(at, length)) == 0)
+            return false;
+    return length == 0;
+}
+
+static distil_status read_template(struct server_recommender *recommender, const char *path,
+                                   distil_error *error)
+{
+    char text[SERVER_TEMPLATE_MOST + 2];
+    distil_error problem;
+    ssize_t length;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
+    length = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (length < 0)
+        return distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
+    if (length > 0 && text[length - 1] == '\n')
+        length--;
+    text[length] = '\0';
+    if (strlen(text) != (size_t)length || !is_line(text))
+        return distil_fail(error, DISTIL_FORMAT, "%s: a template must be a line of UTF-8", path);
+    if (server_template_check(text, &problem))
+        return distil_fail(error, DISTIL_FORMAT, "%s: %s", path, problem.message);
+    memcpy(recommender->template_text, text, (size_t)length + 1);
+    return DISTIL_OK;
+}
+
+static void read_vector(const void *catalogue, int i, float *vector)
+{
+    distil_catalogue_vector(catalogue, i, vector);
+}
+
+static distil_status create_estimator(struct server_recommender *recommender, distil_error *error)
+{
+    const distil_catalogue_facts *facts = distil_catalogue_info(recommender->catalogue);
+    size_t places = (size_t)facts->items * SERVER_COMPONENTS;
+    float *components = malloc(places * sizeof(*components));
+    distil_status status;
+    if (!components)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the recommender");
+    status = server_components_compute((int)facts->items, facts->width, read_vector,
+                                       recommender->catalogue, components, error);
+    if (!status)
+        status =
+            server_estimator_create((int)facts->items, components, &recommender->estimator, error);
+    free(components);
+    return status;
+}
+
+static distil_status take_row(void *context, const struct server_score_row *row,
+                              distil_error *error)
+{
+    struct server_recommender *recommender = context;
+    long item = distil_catalogue_find(recommender->catalogue, row->item);
+    struct server_score score = score_of(row, item, row->score);
+    if (item < 0) {
+        recommender->strangers++;
+        return DISTIL_OK;
+    }
+    return server_estimator_store(recommender->estimator, &score, error);
+}
+
+static distil_status read_scores(struct server_recommender *recommender, const char *state_dir,
+                                 distil_error *error)
+{
+    char path[PATH_MAX];
+    distil_status status;
+    if (snprintf(path, sizeof(path), "%s/%s", state_dir, SERVER_SCORE_FILE) >= (int)sizeof(path))
+        return distil_fail(error, DISTIL_IO, "%.200s: the name is too long", state_dir);
+    status = server_score_store_open(path, &recommender->store, error);
+    if (!status)
+        status = server_score_store_each(recommender->store, take_row, recommender, error);
+    if (!status && server_estimator_count(recommender->estimator) > 0)
+        status = server_estimator_settle(recommender->estimator, NULL, NULL, error);
+    if (!status && recommender->strangers > 0)
+        server_log_printf(
+            recommender->log, SERVER_LOG_WARN,
+            "%lld scores are of items that are not in the catalogue, and do not count",
+            (long long)recommender->strangers);
+    return status;
+}
+
+static distil_status start_threads(struct server_recommender *recommender, distil_error *error)
+{
+    if (pthread_create(&recommender->learner, NULL, learn_on, recommender) == 0)
+        recommender->started = 1;
+    if (recommender->started == 1 &&
+        pthread_create(&recommender->lister, NULL, server_recommender_list_on, recommender) == 0)
+        recommender->started = 2;
+    return recommender->started == 2
+               ? DISTIL_OK
+               : distil_fail(error, DISTIL_SYSTEM,
+                             "the recommender's threads could not be started");
+}
+
+static distil_status prepare(struct server_recommender *recommender,
+                             const struct server_recommender_options *options, distil_error *error)
+{
+    const distil_catalogue_facts *facts = distil_catalogue_info(options->catalogue);
+    distil_status status = DISTIL_OK;
+    server_handover_init(&recommender->scorings, MOST_SCORINGS);
+    server_handover_init(&recommender->listings, MOST_LISTINGS);
+    recommender->catalogue = options->catalogue;
+    recommender->log = options->log;
+    if (facts->items > INT_MAX)
+        return distil_fail(error, DISTIL_UNSUPPORTED, "%s: %ld items are too many to recommend",
+                           facts->path, facts->items);
+    if (options->template_file)
+        status = read_template(recommender, options->template_file, error);
+    else
+        snprintf(recommender->template_text, sizeof(recommender->template_text), "%s",
+                 server_profile_template);
+    if (!status)
+        status = create_estimator(recommender, error);
+    if (!status)
+        status = read_scores(recommender, options->state_dir, error);
+    return status ? status : start_threads(recommender, error);
+}
+
+distil_status server_recommender_create(const struct server_recommender_options *options,
+                                        struct server_recommender **recommender,
+                                        distil_error *error)
+{
+    struct server_recommender *made = calloc(1, sizeof(*made));
+    distil_status status = made ? prepare(made, options, error)
+                                : distil_fail(error, DISTIL_NO_MEMORY,
+                                              "out of memory for the "
+                                              "recommender");
+    *recommender = NULL;
+    if (status)
+        server_recommender_free(made);
+    else
+        *recommender = made;
+    return status;
+}
+
+void server_recommender_stop(struct server_recommender *recommender)
+{
+    if (!recommender || !recommender->started)
+        return;
+    server_handover_stop(&recommender->scorings);
+    server_handover_stop(&recommender->listings);
+    pthread_join(recommender->learner, NULL);
+    if (recommender->started > 1)
+        pthread_join(recommender->lister, NULL);
+    recommender->started = 0;
+    end_scorings(server_handover_rest(&recommender->scorings), SERVER_OUTCOME_STOPPED);
+    end_listings(server_handover_rest(&recommender->listings), SERVER_OUTCOME_STOPPED);
+}
+
+void server_recommender_free(struct server_recommender *recommender)
+{
+    if (!recommender)
+        return;
+    server_recommender_stop(recommender);
+    server_estimator_free(recommender->estimator);
+    server_score_store_close(recommender->store);
+    server_handover_destroy(&recommender->scorings);
+    server_handover_destroy(&recommender->listings);
+    free(recommender);
+}
+
+/* ---- what it knows ---- */
+
+void server_recommender_words(const struct server_recommender *recommender,
+                              const struct server_profile *profile, char *text, size_t size)
+{
+    server_profile_render(recommender->template_text, profile, text, size);
+}
+
+bool server_recommender_knows(const struct server_recommender *recommender,
+                              const distil_info *model)
+{
+    const distil_catalogue_facts *facts = distil_catalogue_info(recommender->catalogue);
+    bool known = *facts->encoder && *model->digest;
+    return facts->width == model->hidden && *facts->encoder &&
+           (!known || strcmp(facts->encoder, model->digest) == 0);
+}
+
+const char *server_recommender_name(const struct server_recommender *recommender, long item)
+{
+    return distil_catalogue_cell(recommender->catalogue, item, 0);
+}
+
+long server_recommender_find(const struct server_recommender *recommender, const char *name)
+{
+    return distil_catalogue_find(recommender->catalogue, name);
+}
+
+const unsigned char *server_recommender_key(const struct server_recommender *recommender)
+{
+    return server_score_store_key(recommender->store);
+}
