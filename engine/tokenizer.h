@@ -59,5 +59,9 @@ distil_status engine_encoding_reserve(struct engine_encoding *encoding, int coun
 
 /* The token of an id; NULL outside the vocabulary. */
 const char *engine_token(const struct engine_tokenizer *tokenizer, int id);
+/* Whether a token goes on with the word of the one before it. */
+bool engine_token_continues(const struct engine_tokenizer *tokenizer, int id);
+/* The ids of [CLS] and [SEP]. */
+void engine_special_tokens(const struct engine_tokenizer *tokenizer, int32_t *cls, int32_t *sep);
 
 #endif

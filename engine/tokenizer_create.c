@@ -307,3 +307,16 @@ const char *engine_token(const struct engine_tokenizer *tokenizer, int id)
         return NULL;
     return tokenizer->strings + tokenizer->string[id];
 }
+
+bool engine_token_continues(const struct engine_tokenizer *tokenizer, int id)
+{
+    const char *token = engine_token(tokenizer, id), *prefix = tokenizer->strings;
+    size_t length = strlen(prefix);
+    return token && length > 0 && strncmp(token, prefix, length) == 0 && token[length];
+}
+
+void engine_special_tokens(const struct engine_tokenizer *tokenizer, int32_t *cls, int32_t *sep)
+{
+    *cls = tokenizer->cls;
+    *sep = tokenizer->sep;
+}

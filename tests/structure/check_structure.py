@@ -20,7 +20,7 @@ import sys
 
 FLOORS = ["kernels", "weights", "engine", "server", "tools"]
 LIBRARY = FLOORS[:4]
-PUBLIC = ["weights/distil_status.h", "engine/distil.h", "engine/distil_catalogue.h"]
+PUBLIC = ["weights/distil_status.h", "engine/distil.h", "engine/distil_answer.h", "engine/distil_catalogue.h"]
 LONGEST_FILE = 600
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.M)
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.S)

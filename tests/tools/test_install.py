@@ -42,7 +42,7 @@ class Install(unittest.TestCase):
         return call("pkg-config", *options, "distil", **self.packages).split()
 
     def test_files(self):
-        for name in ("bin/distild", "include/distil.h", "include/distil_catalogue.h", "include/distil_status.h", "share/man/man1/distild.1"):
+        for name in ("bin/distild", "include/distil.h", "include/distil_answer.h", "include/distil_catalogue.h", "include/distil_status.h", "share/man/man1/distild.1"):
             self.assertTrue((self.prefix / name).is_file(), name)
         for source in (SOURCE / "LICENSE", SOURCE / "docs" / "third-party-notices.md"):
             self.assertEqual((self.prefix / "share/doc/distild" / source.name).read_bytes(), source.read_bytes())
