@@ -102,6 +102,8 @@ DISTIL_API int distil_tokens_truncated(const distil_tokens *tokens);
 /* Tokens before truncation, special tokens included. */
 DISTIL_API int distil_tokens_full_count(const distil_tokens *tokens);
 DISTIL_API const int32_t *distil_tokens_ids(const distil_tokens *tokens);
+/* How many of them stand for what the vocabulary lacks, as [UNK] does. */
+DISTIL_API int distil_tokens_unknown(const distil_model *model, const distil_tokens *tokens);
 /* (count) pairs of start and end in Unicode characters of the text; 0, 0 for special tokens. */
 DISTIL_API const int32_t (*distil_tokens_offsets(const distil_tokens *tokens))[2];
 /* The token with an id; NULL outside the vocabulary. */

@@ -57,6 +57,9 @@ void engine_encoding_free(struct engine_encoding *encoding);
 /* Makes room for count tokens in the arrays, keeping what they hold. */
 distil_status engine_encoding_reserve(struct engine_encoding *encoding, int count);
 
+/* The id of the token for what the vocabulary lacks. */
+int32_t engine_unknown_token(const struct engine_tokenizer *tokenizer);
+
 /* The token of an id; NULL outside the vocabulary. */
 const char *engine_token(const struct engine_tokenizer *tokenizer, int id);
 /* Whether a token goes on with the word of the one before it. */

@@ -301,6 +301,11 @@ void engine_tokenizer_free(struct engine_tokenizer *tokenizer)
     free(tokenizer);
 }
 
+int32_t engine_unknown_token(const struct engine_tokenizer *tokenizer)
+{
+    return tokenizer->unk;
+}
+
 const char *engine_token(const struct engine_tokenizer *tokenizer, int id)
 {
     if (id < 0 || id >= tokenizer->count || tokenizer->string[id] == UINT32_MAX)

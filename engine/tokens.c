@@ -92,6 +92,15 @@ int distil_tokens_truncated(const distil_tokens *tokens)
     return tokens->encoding.truncated;
 }
 
+int distil_tokens_unknown(const distil_model *model, const distil_tokens *tokens)
+{
+    int32_t unknown = engine_unknown_token(model->tokenizer);
+    int count = 0;
+    for (int i = 0; i < tokens->encoding.count; i++)
+        count += tokens->encoding.ids[i] == unknown;
+    return count;
+}
+
 const int32_t *distil_tokens_ids(const distil_tokens *tokens)
 {
     return tokens->encoding.ids;

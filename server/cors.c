@@ -7,7 +7,8 @@
 const char server_cors_allow_headers[] =
     "Authorization, Content-Type, X-API-Key, X-Request-Id, X-Request-Timeout-Ms, traceparent, "
     "tracestate";
-const char server_cors_expose_headers[] = "Retry-After, WWW-Authenticate, X-Request-Id";
+const char server_cors_expose_headers[] =
+    "Retry-After, WWW-Authenticate, X-Prediction-Id, X-Request-Id";
 
 /* Whether a text is an origin as browsers write it: scheme, host, perhaps a port, and no more. */
 static bool is_origin(const char *text)

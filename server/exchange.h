@@ -16,6 +16,7 @@
 #include "server/json_writer.h"
 #include "server/metrics.h"
 #include "server/queue.h"
+#include "server/uuid.h"
 
 struct server;
 struct server_exchange;
@@ -62,6 +63,8 @@ struct server_exchange {
 
     int64_t tokenization_ns; /* spent encoding texts */
     int64_t characters;      /* of the texts encoded, in Unicode */
+
+    char prediction_id[SERVER_UUID]; /* of the log of predictions; "": none */
 
     struct server_model *model; /* that answers; NULL: none, or given back */
     struct server_job job;      /* job.count is 0 while there is nothing to compute */

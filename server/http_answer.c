@@ -62,6 +62,8 @@ static void add_headers(struct http_exchange *http, struct MHD_Response *respons
         server_trace_print(&http->trace, trace);
         MHD_add_response_header(response, "traceresponse", trace);
     }
+    if (exchange->prediction_id[0] && exchange->status == 200)
+        MHD_add_response_header(response, "X-Prediction-Id", exchange->prediction_id);
     if (exchange->status == 405)
         MHD_add_response_header(response, "Allow", exchange->allow);
     if (exchange->challenge)

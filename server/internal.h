@@ -18,6 +18,7 @@ struct server_tls;
 struct server_http;
 struct server_listener;
 struct server_peers;
+struct server_prediction_log;
 struct server_state_dir;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
@@ -38,6 +39,8 @@ struct server {
 
     struct server_state_dir *state_lock;
     const char *state_dir; /* its path; NULL: nothing outlives the server */
+
+    struct server_prediction_log *predictions; /* NULL: there is none */
 
     struct server_metrics *metrics; /* a meter for each HTTP thread, each worker, and the rest */
     struct server_lanes lanes;

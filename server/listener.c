@@ -18,6 +18,7 @@
 #include "server/http.h"
 #include "server/internal.h"
 #include "server/peers.h"
+#include "server/prediction_log.h"
 #include "server/unix_socket.h"
 
 enum {
@@ -139,6 +140,8 @@ static void sweep(struct server_listener *listener)
         return;
     listener->swept = now;
     server_http_sweep(listener->server->http);
+    if (listener->server->predictions)
+        server_prediction_log_sweep(listener->server->predictions);
 }
 
 /* Accepts up to count connections; false when there was none left, or no room for one. */

@@ -36,6 +36,16 @@ enum server_counter {
     SERVER_COUNT_CLOSED_RATE,      /* as its body came too slowly */
     SERVER_COUNT_CLOSED_READER,    /* as its answer was not taken */
     SERVER_COUNT_CLOSED_ADDRESS,   /* as their address had too many */
+    SERVER_COUNT_LOG_ROWS,         /* predictions written to their log */
+    SERVER_COUNT_LOG_FULL,         /* not written: too many waited */
+    SERVER_COUNT_LOG_NO_MEMORY,    /* memory ran out */
+    SERVER_COUNT_LOG_UNWRITTEN,    /* the server ended first */
+    SERVER_COUNT_LOG_LOCKED,      /* attempts to write that failed: another process had it locked */
+    SERVER_COUNT_LOG_DISK_FULL,   /* the disk was full */
+    SERVER_COUNT_LOG_DAMAGED,     /* the file was damaged */
+    SERVER_COUNT_LOG_FAILED,      /* anything else */
+    SERVER_COUNT_LOG_DELETED_AGE, /* predictions deleted: they were too old */
+    SERVER_COUNT_LOG_DELETED_SIZE, /* there were too many */
     SERVER_COUNTERS
 };
 

@@ -6,6 +6,7 @@
 
 #include "server/exchange.h"
 #include "server/internal.h"
+#include "server/predict_log.h"
 #include "server/routes.h"
 
 /* [CLS] and [SEP]: what an encoding of nothing consists of. */
@@ -15,6 +16,7 @@ enum { EMPTY_TOKENS = 2 };
 struct prediction {
     cJSON *root;      /* holds the texts */
     const char *text; /* of the form {"text"} */
+    struct server_review review;
     bool raw_scores;
     bool nested; /* a batch: one list of labels for each text */
 };
@@ -75,9 +77,15 @@ static void finish_text(struct server_exchange *exchange)
         return;
     server_model_count(job->model, job->logits);
     distil_scores(job->model->model, job->logits, job->logits);
+    server_predict_log(exchange, 0, prediction->text, NULL, job->logits, &prediction->review);
     server_json_begin_object(&json);
     write_scores(&json, job->model, job->logits);
     server_json_put_string(&json, "text", prediction->text);
+    if (prediction->review.product_id) {
+        server_json_put_string(&json, "product_id", prediction->review.product_id);
+        server_json_put_string(&json, "timestamp", prediction->review.timestamp);
+        server_json_put_string(&json, "id", server_prediction_id(exchange));
+    }
     if (distil_tokens_truncated(job->texts[0]))
         server_json_put_bool(&json, "truncated", true);
     server_json_end_object(&json);
@@ -99,7 +107,8 @@ static void predict_text(struct server_exchange *exchange, struct prediction *pr
         return;
     }
     prediction->text = text->valuestring;
-    if (!server_work_create(exchange, 1))
+    if (!server_review_read(exchange, prediction->root, &prediction->review) ||
+        !server_work_create(exchange, 1))
         return;
     if (server_work_encode(exchange, 0, prediction->text, NULL, DISTIL_TRUNCATE_RIGHT, &error)) {
         server_fail(exchange, 400, SERVER_ERROR_TOKENIZER, "text", "`text` cannot be encoded: %s",
@@ -149,30 +158,44 @@ static void write_sorted(struct server_json *json, const struct server_model *mo
     server_json_end_array(json);
 }
 
+/* Puts text i into the log of predictions. sequence: as encode_sequence takes it. */
+static void log_sequence(struct server_exchange *exchange, int i, const cJSON *sequence,
+                         const float *scores)
+{
+    const cJSON *first = cJSON_IsArray(sequence) ? sequence->child : sequence;
+    const cJSON *second = cJSON_IsArray(sequence) ? first->next : NULL;
+    server_predict_log(exchange, i, first->valuestring, second ? second->valuestring : NULL, scores,
+                       NULL);
+}
+
 static void finish_inputs(struct server_exchange *exchange)
 {
     const struct prediction *prediction = exchange->request;
     const struct server_job *job = &exchange->job;
     const struct server_model *model = job->model;
     size_t labels = (size_t)model->info->label_count;
+    const cJSON *inputs = cJSON_GetObjectItemCaseSensitive(prediction->root, "inputs");
+    const cJSON *sequence = prediction->nested ? inputs->child : inputs;
     struct server_json json = {0};
     struct scored *sorted;
+    float *scores;
     int i;
     if (!server_job_succeeded(exchange, 424))
         return;
-    sorted = malloc(labels * sizeof(*sorted));
+    sorted = malloc(labels * (sizeof(*sorted) + sizeof(*scores)));
     if (!sorted) {
         server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
         return;
     }
+    scores = (float *)(void *)(sorted + labels);
     if (prediction->nested)
         server_json_begin_array(&json);
-    for (i = 0; i < job->count; i++) {
-        float *scores = job->logits + (size_t)i * labels;
-        server_model_count(model, scores);
-        if (!prediction->raw_scores)
-            distil_scores(model->model, scores, scores);
-        write_sorted(&json, model, scores, sorted);
+    for (i = 0; i < job->count; i++, sequence = sequence->next) {
+        const float *logits = job->logits + (size_t)i * labels;
+        server_model_count(model, logits);
+        distil_scores(model->model, logits, scores);
+        log_sequence(exchange, i, sequence, scores);
+        write_sorted(&json, model, prediction->raw_scores ? logits : scores, sorted);
     }
     if (prediction->nested)
         server_json_end_array(&json);

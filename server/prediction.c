@@ -5,13 +5,21 @@
 
 #include "server/exchange.h"
 #include "server/internal.h"
+#include "server/predict_log.h"
 #include "server/routes.h"
 
 /* [CLS] and [SEP]: what an encoding of nothing consists of. */
 enum { EMPTY_TOKENS = 2 };
 
+/* What is kept between a request and its answer. */
+static void root_free(void *root)
+{
+    cJSON_Delete(root);
+}
+
 static void finish(struct server_exchange *exchange)
 {
+    const cJSON *text = cJSON_GetObjectItemCaseSensitive(exchange->request, "texts")->child;
     const struct server_job *job = &exchange->job;
     const struct server_model *model = job->model;
     size_t labels = (size_t)model->info->label_count, i, k;
@@ -21,11 +29,12 @@ static void finish(struct server_exchange *exchange)
     server_json_begin_object(&json);
     server_json_key(&json, "predictions");
     server_json_begin_array(&json);
-    for (i = 0; i < (size_t)job->count; i++) {
+    for (i = 0; i < (size_t)job->count; i++, text = text->next) {
         float *scores = job->logits + i * labels;
         size_t best = 0;
         server_model_count(model, scores);
         distil_scores(model->model, scores, scores);
+        server_predict_log(exchange, (int)i, text->valuestring, NULL, scores, NULL);
         for (k = 1; k < labels; k++)
             if (scores[k] > scores[best])
                 best = k;
@@ -114,5 +123,6 @@ void server_handle_prediction(struct server_exchange *exchange)
             server_fail(exchange, 424, SERVER_ERROR_BACKEND, NULL,
                         "the model has no classification head, so it cannot predict labels");
     }
-    cJSON_Delete(root);
+    exchange->request = root;
+    exchange->request_free = root_free;
 }

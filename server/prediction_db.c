@@ -26,6 +26,12 @@ static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "INSERT INTO meta VALUES('schema', '1');";
 
+/* Whether a cause is that no more may be written: the disk, the quota or a limit on files is full. */
+static bool is_full(int cause)
+{
+    return cause == ENOSPC || cause == EDQUOT || cause == EFBIG;
+}
+
 distil_status server_prediction_db_fail(sqlite3 *db, const char *path, distil_error *error)
 {
     int code = db ? sqlite3_errcode(db) & 0xFF : SQLITE_NOMEM;
@@ -37,6 +43,8 @@ distil_status server_prediction_db_fail(sqlite3 *db, const char *path, distil_er
         return distil_fail(error, DISTIL_BUSY, "%s: another process has it locked", path);
     if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
         status = DISTIL_FORMAT;
+    if (code == SQLITE_FULL || (code == SQLITE_IOERR && is_full(cause)))
+        status = DISTIL_SYSTEM;
     /* the cause is left over from earlier calls where this one did not ask the system */
     if (cause && (code == SQLITE_IOERR || code == SQLITE_CANTOPEN))
         return distil_fail(error, status, "%s: %s: %s", path, sqlite3_errmsg(db), strerror(cause));
@@ -78,7 +86,7 @@ static distil_status check_schema(sqlite3 *db, const char *path, bool *empty, di
         return status;
     *empty = tables == 0 && application == 0;
     if (!*empty && application != APPLICATION_ID)
-        return distil_fail(error, DISTIL_FORMAT, "%s: a database of another program", path);
+        return distil_fail(error, DISTIL_UNSUPPORTED, "%s: a database of another program", path);
     if (!*empty && version != SERVER_PREDICTION_SCHEMA)
         return distil_fail(error, DISTIL_UNSUPPORTED,
                            "%s: written by another version of distild, as schema %d; this one "
@@ -137,9 +145,22 @@ distil_status server_prediction_db_read(const char *path, sqlite3 **db, distil_e
     return status;
 }
 
+/* How this file is written. The first setting counts for an empty one only. */
+static distil_status set_up(sqlite3 *db, const char *path, distil_error *error)
+{
+    char *settings = sqlite3_mprintf("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+                                     "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = %d;"
+                                     "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
+                                     (int)JOURNAL_BYTES);
+    distil_status status = settings
+                               ? execute(db, path, settings, error)
+                               : distil_fail(error, DISTIL_NO_MEMORY, "%s: out of memory", path);
+    sqlite3_free(settings);
+    return status;
+}
+
 distil_status server_prediction_db_write(const char *path, sqlite3 **db, distil_error *error)
 {
-    char *settings;
     distil_status status;
     bool empty;
     /* made here for its mode, which SQLite gives to the files beside it */
@@ -151,15 +172,9 @@ distil_status server_prediction_db_write(const char *path, sqlite3 **db, distil_
     status = open_file(path, SQLITE_OPEN_READWRITE, db, error);
     if (status)
         return status;
-    settings = sqlite3_mprintf("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
-                               "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = %d;"
-                               "PRAGMA trusted_schema = OFF;",
-                               (int)JOURNAL_BYTES);
-    status = settings ? execute(*db, path, settings, error)
-                      : distil_fail(error, DISTIL_NO_MEMORY, "%s: out of memory", path);
-    sqlite3_free(settings);
+    status = check_schema(*db, path, &empty, error);
     if (!status)
-        status = check_schema(*db, path, &empty, error);
+        status = set_up(*db, path, error);
     if (!status && empty)
         status = create(*db, path, error);
     if (status) {

@@ -41,13 +41,14 @@
 enum { SERVER_PREDICTION_SCHEMA = 1 };
 
 /* Opens it for reading. DISTIL_NOT_FOUND where there is none, DISTIL_FORMAT for a file that is none or is
- * damaged, DISTIL_UNSUPPORTED for another schema, else as server_prediction_db_fail. To be closed by
+ * damaged, DISTIL_UNSUPPORTED for another schema or another program's, else as server_prediction_db_fail. To be closed by
  * sqlite3_close. */
 distil_status server_prediction_db_read(const char *path, sqlite3 **db, distil_error *error);
 /* Opens it for writing, and makes it where there is none, readable by its owner alone. */
 distil_status server_prediction_db_write(const char *path, sqlite3 **db, distil_error *error);
 /* What SQLite says went wrong last: DISTIL_BUSY where another process has it locked, DISTIL_FORMAT
- * where it is damaged, DISTIL_NO_MEMORY, DISTIL_IO. db may be NULL: memory ran out. */
+ * where it is damaged, DISTIL_SYSTEM where the disk is full, DISTIL_NO_MEMORY, DISTIL_IO. db may be
+ * NULL: memory ran out. */
 distil_status server_prediction_db_fail(sqlite3 *db, const char *path, distil_error *error);
 
 #endif

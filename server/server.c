@@ -17,6 +17,7 @@
 #include "server/login.h"
 #include "server/notify.h"
 #include "server/peers.h"
+#include "server/prediction_log.h"
 #include "server/reload.h"
 #include "server/state_dir.h"
 #include "server/tls.h"
@@ -53,6 +54,7 @@ struct server_options server_options_default(void)
         .min_rate = 200,
         .idle_timeout_seconds = 75,
         .drain_timeout_seconds = 30,
+        .predictions = {.enabled = true, .days = 30, .max_bytes = 1 << 30},
         .access = {.session_seconds = 12 * 3600},
         .log = {.fd = STDERR_FILENO, .level = SERVER_LOG_INFO},
     };
@@ -97,6 +99,8 @@ static distil_status check_options(const struct server_options *o, distil_error 
         {"drain-delay", o->drain_delay_seconds, 0, 86400},
         {"drain-timeout", o->drain_timeout_seconds, 0, 86400},
         {"models", o->model_count, 0, 1024},
+        {"log-days", o->predictions.days, 0, 36500},
+        {"log-max-bytes", o->predictions.max_bytes, 0, INT64_MAX},
     };
     size_t i;
     for (i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
@@ -185,6 +189,15 @@ static distil_status open_state(struct server *server, distil_error *error)
     return DISTIL_OK;
 }
 
+static distil_status start_predictions(struct server *server, distil_error *error)
+{
+    const struct server_options *options = &server->options;
+    if (!server->state_dir || !options->predictions.enabled)
+        return DISTIL_OK;
+    return server_prediction_log_start(server->state_dir, &options->predictions, &options->log,
+                                       server_common_meter(server), &server->predictions, error);
+}
+
 distil_status server_start(const struct server_options *options, struct server **server,
                            distil_error *error)
 {
@@ -217,6 +230,8 @@ distil_status server_start(const struct server_options *options, struct server *
                                    &made->options.log, &made->tls, error);
     if (!status)
         status = open_state(made, error);
+    if (!status)
+        status = start_predictions(made, error);
     if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
                                    &made->http, error);
@@ -324,6 +339,9 @@ void server_drain(struct server *server)
 
 bool server_drained(struct server *server)
 {
+    /* the listener, which does so else, has ended */
+    if (server->predictions)
+        server_prediction_log_sweep(server->predictions);
     return server_in_flight(server) == 0 && server_now() - server->drain_began > settle_ns;
 }
 
@@ -346,10 +364,17 @@ void server_free(struct server *server)
         server_queue_close(server->queue);
     server_workers_free(server->workers);
     server_login_stop(server->login);
-    server_reloader_free(server->reloader); /* after which no connection is suspended */
+    server_reloader_free(server->reloader);
+    /* after which no connection is suspended */
+    server_prediction_log_end_feedback(server->predictions);
     flush(server);
     server_http_free(server->http);
     server_listener_free(server->listener);
+    if (!server_prediction_log_free(server->predictions)) {
+        /* its thread hangs and may yet go on: what it has of the server's stays */
+        server_log_writer_flush(server->options.log.writer);
+        return;
+    }
     server_tls_free(server->tls);
     server_access_free(server->access);
     server_login_free(server->login);

@@ -39,6 +39,21 @@ struct server_access_options {
     int session_seconds; /* for which such a token is good */
 };
 
+/* What the log of predictions keeps of a text. */
+enum server_prediction_text {
+    SERVER_PREDICTION_TEXT_FULL,
+    SERVER_PREDICTION_TEXT_HASH, /* a hash by a key of this state directory's own */
+    SERVER_PREDICTION_TEXT_NONE
+};
+
+/* Of the log of predictions in the state directory, see prediction_log.h. */
+struct server_prediction_options {
+    bool enabled;
+    enum server_prediction_text text;
+    int days;          /* that predictions are kept; 0: for ever */
+    int64_t max_bytes; /* that they may take on disk; 0: any */
+};
+
 /* Start from server_options_default(). Strings are not copied: they must outlive the server. */
 struct server_options {
     const char *host;  /* address or name to listen on; an IPv6 address without brackets */
@@ -71,6 +86,7 @@ struct server_options {
     bool access_log;           /* a line for each request */
     const char *state_dir; /* of what outlives the server, see state_dir.h; NULL: nothing does */
     bool state_required;   /* does not start without it; else it warns and keeps nothing */
+    struct server_prediction_options predictions;
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     struct server_log log;

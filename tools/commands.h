@@ -15,6 +15,7 @@ extern const struct tool_command tool_profile;
 extern const struct tool_command tool_health;
 extern const struct tool_command tool_keys;
 extern const struct tool_command tool_recommend;
+extern const struct tool_command tool_log;
 extern const struct tool_command tool_version;
 
 #endif

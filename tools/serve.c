@@ -24,7 +24,9 @@ struct serve_settings {
     long session_seconds;
     const char *trusted_proxies, *forwarded_header, *cors_origins;
     bool allow_anonymous;
-    const char *state_dir;
+    const char *state_dir, *log_text;
+    bool prediction_log;
+    long log_days, log_max_bytes;
 };
 
 #define NUMBER(member_, name_, value_, low_, high_, fallback_, help_)                              \
@@ -115,6 +117,23 @@ static const struct tool_option options[] = {
                       "Directory of what outlives the server, for it alone; it is made where there "
                       "is none. Without it, $XDG_STATE_HOME/distild or ~/.local/state/distild, "
                       "which the server does without where it cannot be written"),
+    {.name = "prediction-log",
+     .kind = TOOL_FLAG,
+     .offset = offsetof(struct serve_settings, prediction_log),
+     .fallback = "yes",
+     .help = "Keep every prediction and its text in the directory of state; --prediction-log=no "
+             "keeps none"},
+    {.name = "log-text",
+     .kind = TOOL_CHOICE,
+     .offset = offsetof(struct serve_settings, log_text),
+     .value = "WHAT",
+     .choices = "full|hash|none",
+     .fallback = "full",
+     .help = "full, hash or none: what that log keeps of a text"},
+    NUMBER(log_days, "log-days", "DAYS", 0, 36500, "30",
+           "That it keeps predictions; 0 keeps them for ever"),
+    NUMBER(log_max_bytes, "log-max-bytes", "BYTES", 0, 1e15, "1073741824",
+           "That they may take on disk, beyond which the oldest are deleted; 0 for any"),
     {.name = "log-level",
      .kind = TOOL_CHOICE,
      .offset = offsetof(struct serve_settings, log_level),
@@ -297,6 +316,14 @@ static int run_serve(const void *given, int count, char **operands)
     tool_state_dir(settings->state_dir, state);
     server.state_dir = state;
     server.state_required = settings->state_dir != NULL;
+    server.predictions = (struct server_prediction_options){
+        .enabled = settings->prediction_log,
+        .text = strcmp(settings->log_text, "none") == 0   ? SERVER_PREDICTION_TEXT_NONE
+                : strcmp(settings->log_text, "hash") == 0 ? SERVER_PREDICTION_TEXT_HASH
+                                                          : SERVER_PREDICTION_TEXT_FULL,
+        .days = (int)settings->log_days,
+        .max_bytes = settings->log_max_bytes,
+    };
     server.tls_certificate = settings->tls_cert;
     server.tls_key = settings->tls_key;
     server.log.fd = STDERR_FILENO;

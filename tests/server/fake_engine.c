@@ -165,6 +165,12 @@ int distil_tokens_count(const distil_tokens *tokens)
     return tokens->count;
 }
 
+int distil_tokens_unknown(const distil_model *model, const distil_tokens *tokens)
+{
+    (void)model;
+    return tokens->hash % 3 == 0;
+}
+
 int distil_tokens_truncated(const distil_tokens *tokens)
 {
     return tokens->full_count > tokens->count;
