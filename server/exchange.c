@@ -234,6 +234,16 @@ static void give_back(struct server_token_pool *pool, distil_tokens *tokens)
         distil_tokens_free(tokens);
 }
 
+void server_exchange_forget(struct server_exchange *exchange)
+{
+    if (exchange->request_free)
+        exchange->request_free(exchange->request);
+    exchange->request = NULL;
+    exchange->request_free = NULL;
+    free(exchange->body);
+    exchange->body = NULL;
+}
+
 void server_exchange_release(struct server_exchange *exchange)
 {
     int i;
@@ -241,9 +251,7 @@ void server_exchange_release(struct server_exchange *exchange)
     for (i = 0; i < exchange->job.count; i++)
         give_back(exchange->pool, exchange->job.texts[i]);
     free((void *)exchange->job.texts);
-    if (exchange->request_free)
-        exchange->request_free(exchange->request);
-    free(exchange->body);
+    server_exchange_forget(exchange);
     discard_answer(exchange);
 }
 

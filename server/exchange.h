@@ -128,6 +128,8 @@ distil_status server_work_encode(struct server_exchange *exchange, int i, const 
                                  distil_error *error);
 /* Gives the model back, once the answer is there: it may be one that is being replaced. */
 void server_work_leave(struct server_exchange *exchange);
+/* Frees what the request was read from and into, once the answer is there. */
+void server_exchange_forget(struct server_exchange *exchange);
 /* Frees what the exchange holds. */
 void server_exchange_release(struct server_exchange *exchange);
 void server_token_pool_free(struct server_token_pool *pool);

@@ -1,7 +1,6 @@
 /* http.c: see http.h. */
 #include "server/http.h"
 
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,79 +28,6 @@ struct server_http {
 
 /* In place of an exchange, from the request line on: the target holds a space. */
 static const char malformed_target;
-
-/* ---- jobs ---- */
-
-static void on_job_done(struct server_job *job)
-{
-    struct server_exchange *exchange =
-        (struct server_exchange *)(void *)((char *)job - offsetof(struct server_exchange, job));
-    MHD_resume_connection(http_of(exchange)->connection);
-}
-
-/* Whether the client has closed its side. A suspended connection keeps its descriptor until it is
- * resumed, which is when the job is done. */
-static bool on_job_asked(struct server_job *job)
-{
-    struct server_exchange *exchange =
-        (struct server_exchange *)(void *)((char *)job - offsetof(struct server_exchange, job));
-    struct pollfd fd = {.fd = http_of(exchange)->fd, .events = POLLRDHUP};
-    return fd.fd >= 0 && poll(&fd, 1, 0) > 0;
-}
-
-static int descriptor_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    return info ? info->connect_fd : -1;
-}
-
-static void on_wake(struct server_exchange *exchange)
-{
-    MHD_resume_connection(http_of(exchange)->connection);
-}
-
-/* Puts the connection to sleep. */
-static void suspend(struct http_exchange *http)
-{
-    http->suspended = true;
-    atomic_fetch_add_explicit(&http->exchange.server->suspended, 1, memory_order_relaxed);
-    MHD_suspend_connection(http->connection);
-}
-
-/* Lets the handler loose on a complete request. */
-static enum MHD_Result dispatch(struct http_exchange *http)
-{
-    struct server_exchange *exchange = &http->exchange;
-    struct server_queue *queue = exchange->server->queue;
-    int64_t wait;
-    /* what is to be refused anyway is not worth being read */
-    if (exchange->route->needs_model && exchange->route->json_body &&
-        server_queue_full(queue, &wait))
-        server_fail_overloaded(exchange, SERVER_ROOM_FULL, wait);
-    else
-        exchange->route->handle(exchange);
-    if (!exchange->status && exchange->submit) {
-        exchange->wake = on_wake;
-        suspend(http);
-        exchange->submit(exchange);
-        return MHD_YES;
-    }
-    if (!exchange->status && exchange->finish) {
-        enum server_room room = server_queue_reserve(queue, &exchange->job, &wait);
-        if (room == SERVER_ROOM) {
-            exchange->job.done = on_job_done;
-            exchange->job.gone = on_job_asked;
-            http->fd = descriptor_of(http->connection);
-            /* suspend before the push: the workers may be done before the push returns */
-            suspend(http);
-            server_queue_push(queue, &exchange->job);
-            return MHD_YES;
-        }
-        server_fail_overloaded(exchange, room, wait);
-    }
-    return http_respond(http);
-}
 
 /* ---- callbacks ---- */
 
@@ -150,14 +76,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     }
     if (http->suspended) {
         atomic_fetch_sub_explicit(&http->exchange.server->suspended, 1, memory_order_relaxed);
-        http->exchange.finish(&http->exchange);
+        if (!http->exchange.status) /* it was not refused meanwhile */
+            http->exchange.finish(&http->exchange);
         http->close = http->close || http->exchange.job.fate == SERVER_ABANDONED;
         return http_respond(http);
     }
     http->counted = true;
     server_connection_wait(http->kept, SERVER_WAITING_SELF);
     atomic_fetch_add_explicit(&http->exchange.server->in_flight, 1, memory_order_relaxed);
-    return http->exchange.status ? http_respond(http) : dispatch(http);
+    return http->exchange.status ? http_respond(http) : http_dispatch(http);
 }
 
 /* Called once an answer is sent, or the client has gone. A request that waits for a worker is never
@@ -210,7 +137,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     struct http_thread *thread = cls;
     struct server_connection *kept = *context;
     struct server *server = thread->server;
-    int fd = descriptor_of(connection);
+    int fd = http_descriptor(connection);
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *context = begin_connection(thread, connection, fd);
         return;

@@ -74,7 +74,7 @@ static void add_headers(struct http_exchange *http, struct MHD_Response *respons
     }
     if (exchange->no_store)
         MHD_add_response_header(response, "Cache-Control", "no-store");
-    if (http->suspended && exchange->job.count > 0 && exchange->status == 200)
+    if (exchange->job.ended > 0 && exchange->status == 200)
         add_timing(exchange, response);
     if (http->close || server_get_state(exchange->server) == SERVER_DRAINING)
         MHD_add_response_header(response, "Connection", "close");
@@ -121,7 +121,7 @@ void http_count_exchange(const struct http_exchange *http)
     server_count(exchange->meter, SERVER_COUNT_ANSWER_BYTES, exchange->answer_length);
     if (job->count > 0)
         server_observe(exchange->meter, SERVER_TOKENIZATION_NS, exchange->tokenization_ns);
-    if (http->suspended && job->count > 0 && job->status == DISTIL_OK) {
+    if (job->ended > 0 && job->status == DISTIL_OK) {
         server_observe(exchange->meter, SERVER_QUEUE_NS, job->taken - job->queued);
         server_observe(exchange->meter, SERVER_INFERENCE_NS, job->ended - job->taken);
     }

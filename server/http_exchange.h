@@ -1,5 +1,5 @@
 /* http_exchange.h: an exchange and its connection as the parts of the HTTP front end share them:
- * http.c (callbacks and threads), http_request.c (headers and body), http_answer.c. */
+ * http.c (callbacks and threads), http_request.c (headers and body), http_work.c, http_answer.c. */
 #ifndef SERVER_HTTP_EXCHANGE_H
 #define SERVER_HTTP_EXCHANGE_H
 
@@ -8,6 +8,7 @@
 #include "server/connections.h"
 #include "server/exchange.h"
 #include "server/headers.h"
+#include "server/reader.h"
 #include "server/trace.h"
 
 struct http_thread {
@@ -26,12 +27,13 @@ struct http_exchange {
     struct server_connection *kept; /* what outlives the requests of the connection; may be NULL */
     int fd;                         /* of the connection, while the exchange is suspended */
     size_t discarded;
+    struct server_reading reading; /* where the body is large */
     struct server_headers headers;
     struct server_trace trace;
     bool close;     /* the connection, after the answer */
     bool counted;   /* as in flight: the request is complete */
     bool cut;       /* the client left before it had its answer */
-    bool suspended; /* waits for the workers, or has waited */
+    bool suspended; /* waits for the workers or the reader, or has waited */
 };
 
 static inline struct http_exchange *http_of(struct server_exchange *exchange)
@@ -47,6 +49,12 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
                                  const char *target, const char *method, const char *version);
 /* Takes a piece of the body; false when the connection is to be cut. */
 bool http_take_body(struct http_exchange *http, const char *data, size_t size);
+
+/* The descriptor of a connection; -1 where there is none. */
+int http_descriptor(struct MHD_Connection *connection);
+/* Lets the handler loose on a complete request, and sends what it answers or puts the connection to
+ * sleep until others have answered. */
+enum MHD_Result http_dispatch(struct http_exchange *http);
 
 /* Sends the answer that the exchange holds. */
 enum MHD_Result http_respond(struct http_exchange *http);

@@ -48,7 +48,7 @@ void http_log_exchange(const struct http_exchange *http)
     put_integer(&line, "bytes_in", (int64_t)(exchange->body_length + http->discarded));
     put_integer(&line, "bytes_out", (int64_t)exchange->answer_length);
     put_ms(&line, "total_ms", server_now() - exchange->began);
-    if (http->suspended && job->count > 0) {
+    if (job->ended > 0) {
         put_integer(&line, "texts", job->count);
         put_integer(&line, "tokens", job->tokens);
         put_integer(&line, "batch_texts", job->batch_texts);

@@ -19,6 +19,7 @@ struct server_http;
 struct server_listener;
 struct server_peers;
 struct server_prediction_log;
+struct server_reader;
 struct server_state_dir;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
@@ -29,7 +30,7 @@ struct server {
         default_model;    /* what options.models points to when none is given */
     atomic_int state;     /* enum server_state; models, queue and workers are there from READY on */
     atomic_int in_flight; /* complete requests that are not yet fully answered */
-    atomic_int suspended; /* requests with the workers, or waiting for one */
+    atomic_int suspended; /* requests with the workers or the reader, or waiting for one */
     atomic_int connections; /* open */
     atomic_ullong draws;    /* of random numbers */
     uint64_t id_seed;
@@ -53,6 +54,7 @@ struct server {
     struct server_login *login; /* NULL: there is no session password */
     struct server_tls *tls;     /* NULL: plain HTTP */
     struct server_peers *peers; /* NULL where the connections of an address are not limited */
+    struct server_reader *reader;
     struct server_http *http;
     struct server_listener *listener;
 };

@@ -18,6 +18,7 @@
 #include "server/notify.h"
 #include "server/peers.h"
 #include "server/prediction_log.h"
+#include "server/reader.h"
 #include "server/reload.h"
 #include "server/state_dir.h"
 #include "server/tls.h"
@@ -27,7 +28,8 @@ enum {
     MAX_WAIT_MS = 86400000,
     MAX_WORKERS = 64, /* of those that nobody asked for */
     MAX_CONNECTIONS = 16384,
-    SPARE_DESCRIPTORS = 64 /* for everything that is no connection */
+    MAX_READING = 64 * 1024 * 1024, /* bytes of large requests that wait to be read */
+    SPARE_DESCRIPTORS = 64          /* for everything that is no connection */
 };
 
 /* A request that was on its way when the server began to drain is waited for this long. */
@@ -233,6 +235,8 @@ distil_status server_start(const struct server_options *options, struct server *
     if (!status)
         status = start_predictions(made, error);
     if (!status)
+        status = server_reader_start(MAX_READING, &made->reader, error);
+    if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
                                    &made->http, error);
     if (!status)
@@ -363,6 +367,7 @@ void server_free(struct server *server)
     if (server->queue)
         server_queue_close(server->queue);
     server_workers_free(server->workers);
+    server_reader_free(server->reader);
     server_login_stop(server->login);
     server_reloader_free(server->reloader);
     /* after which no connection is suspended */

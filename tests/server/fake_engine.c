@@ -2,7 +2,7 @@
  * load can be tested without a model, and slowed down at will.
  *
  * The model's path says what it is, or with ":file=PATH" the first line of a file: "fake", then any
- * of ":slow=MILLISECONDS" (for each batch),
+ * of ":slow=MILLISECONDS" (for each batch), ":read=MILLISECONDS" (for each text of over 1,000 bytes),
  * ":fail" (computing fails),
  * ":salt=NUMBER" (other logits, and another digest), ":broken" (does not load), ":corrupt" (does not
  * verify), ":wrong" (fails its self-test), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
@@ -25,7 +25,7 @@ struct distil_model {
     char path[200];
     distil_info info;
     char digest[20];
-    int slow_ms, salt;
+    int slow_ms, read_ms, salt;
     int fails;
 };
 
@@ -54,7 +54,7 @@ distil_status distil_model_open(const char *path, const distil_options *options,
                                 distil_model **model, distil_error *error)
 {
     distil_model *m;
-    const char *slow, *salt;
+    const char *slow, *read, *salt;
     char line[200] = "";
     (void)options;
     if (path && strncmp(path, "fake:file=", 10) == 0) {
@@ -72,6 +72,8 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     snprintf(m->path, sizeof(m->path), "%s", path);
     slow = strstr(path, ":slow=");
     m->slow_ms = slow ? atoi(slow + 6) : 0;
+    read = strstr(path, ":read=");
+    m->read_ms = read ? atoi(read + 6) : 0;
     m->fails = strstr(path, ":fail") != NULL;
     salt = strstr(path, ":salt=");
     m->salt = salt ? atoi(salt + 6) : 0;
@@ -142,7 +144,8 @@ distil_status distil_encode(const distil_model *model, const char *text, size_t 
                             const char *pair, size_t pair_length, distil_truncation truncation,
                             distil_tokens **tokens, distil_error *error)
 {
-    (void)model;
+    if (length > 1000)
+        pause_ms(model->read_ms);
     if (!*tokens && !(*tokens = calloc(1, sizeof(**tokens))))
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory");
     (*tokens)->hash = 2166136261U;

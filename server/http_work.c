@@ -1,0 +1,167 @@
+/* http_work.c: what becomes of a complete request: who makes sense of it, and who computes its answer
+ * while its connection sleeps. */
+#include <poll.h>
+
+#include "server/http_exchange.h"
+#include "server/internal.h"
+#include "server/router.h"
+
+/* Bytes of a body up to which an HTTP thread reads it itself: a millisecond's work at most. */
+enum { SMALL_BODY = 4096 };
+
+static struct http_exchange *reading_of(struct server_reading *reading)
+{
+    return (struct http_exchange *)(void *)((char *)reading -
+                                            offsetof(struct http_exchange, reading));
+}
+
+/* Answers a large request, and frees what it was: its thread has only to send the answer. */
+static void on_finish(struct server_reading *reading, bool ending)
+{
+    struct http_exchange *http = reading_of(reading);
+    (void)ending;
+    http->exchange.finish(&http->exchange);
+    server_exchange_forget(&http->exchange);
+    MHD_resume_connection(http->connection);
+}
+
+/* Wakes the connection of an exchange that is computed. */
+static void on_wake(struct server_exchange *exchange)
+{
+    struct http_exchange *http = http_of(exchange);
+    if (!http->reading.read) {
+        MHD_resume_connection(http->connection);
+        return;
+    }
+    http->reading = (struct server_reading){.read = on_finish};
+    server_reader_push(exchange->server->reader, &http->reading);
+}
+
+static void on_job_done(struct server_job *job)
+{
+    on_wake(
+        (struct server_exchange *)(void *)((char *)job - offsetof(struct server_exchange, job)));
+}
+
+/* Whether the client has closed its side. A suspended connection keeps its descriptor until it is
+ * resumed, which is when the job is done. */
+static bool on_job_asked(struct server_job *job)
+{
+    struct server_exchange *exchange =
+        (struct server_exchange *)(void *)((char *)job - offsetof(struct server_exchange, job));
+    struct pollfd fd = {.fd = http_of(exchange)->fd, .events = POLLRDHUP};
+    return fd.fd >= 0 && poll(&fd, 1, 0) > 0;
+}
+
+int http_descriptor(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+/* Puts the connection to sleep. */
+static void suspend(struct http_exchange *http)
+{
+    if (http->suspended)
+        return;
+    http->suspended = true;
+    atomic_fetch_add_explicit(&http->exchange.server->suspended, 1, memory_order_relaxed);
+    MHD_suspend_connection(http->connection);
+}
+
+/* Hands what the handler prepared to those who do the work; false where the exchange is answered. */
+static bool hand_on(struct http_exchange *http)
+{
+    struct server_exchange *exchange = &http->exchange;
+    struct server_queue *queue = exchange->server->queue;
+    enum server_room room;
+    int64_t wait;
+    if (exchange->status || (!exchange->submit && !exchange->finish))
+        return false;
+    if (exchange->submit) {
+        exchange->wake = on_wake;
+        suspend(http);
+        exchange->submit(exchange);
+        return true;
+    }
+    room = server_queue_reserve(queue, &exchange->job, &wait);
+    if (room != SERVER_ROOM) {
+        server_fail_overloaded(exchange, room, wait);
+        return false;
+    }
+    exchange->job.done = on_job_done;
+    exchange->job.gone = on_job_asked;
+    http->fd = http_descriptor(http->connection);
+    /* suspend before the push: the workers may be done before the push returns */
+    suspend(http);
+    server_queue_push(queue, &exchange->job);
+    return true;
+}
+
+/* Why a large request that has waited is not worth being read; SERVER_COMPUTED where it is. */
+static enum server_fate fate_unread(struct http_exchange *http, bool ending)
+{
+    struct server_job *job = &http->exchange.job;
+    if (ending)
+        return SERVER_STOPPED;
+    if (job->deadline > 0 && server_now() >= job->deadline)
+        return SERVER_EXPIRED;
+    return on_job_asked(job) ? SERVER_ABANDONED : SERVER_COMPUTED;
+}
+
+/* What dispatch does, for a large request and on the reader's thread. */
+static void on_read(struct server_reading *reading, bool ending)
+{
+    struct http_exchange *http = reading_of(reading);
+    struct server_exchange *exchange = &http->exchange;
+    struct server_token_pool *pool = exchange->pool, own = {.count = 0};
+    exchange->job.fate = fate_unread(http, ending);
+    if (exchange->job.fate == SERVER_COMPUTED) {
+        exchange->pool = &own; /* the other is its own thread's */
+        exchange->route->handle(exchange);
+        exchange->pool = pool;
+        if (hand_on(http))
+            return;
+    } else {
+        exchange->job.status = DISTIL_BUSY;
+        server_job_succeeded(exchange, 500);
+    }
+    server_exchange_forget(exchange);
+    MHD_resume_connection(http->connection);
+}
+
+/* Leaves a large request to the reader. */
+static void read_elsewhere(struct http_exchange *http)
+{
+    struct server_exchange *exchange = &http->exchange;
+    http->reading = (struct server_reading){.bytes = exchange->body_capacity, .read = on_read};
+    http->fd = http_descriptor(http->connection);
+    suspend(http); /* before the push, after which it may be read already */
+    if (server_reader_push(exchange->server->reader, &http->reading))
+        return;
+    exchange->retry_after = 1 + (int)(server_random(exchange->server) % 3);
+    server_count(exchange->meter, SERVER_COUNT_SHED_QUEUE, 1);
+    server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
+                "too many large requests wait to be read");
+    MHD_resume_connection(http->connection);
+}
+
+enum MHD_Result http_dispatch(struct http_exchange *http)
+{
+    struct server_exchange *exchange = &http->exchange;
+    int64_t wait;
+    /* what is to be refused anyway is not worth being read */
+    if (exchange->route->needs_model && exchange->route->json_body &&
+        server_queue_full(exchange->server->queue, &wait)) {
+        server_fail_overloaded(exchange, SERVER_ROOM_FULL, wait);
+    } else if (exchange->route->json_body && exchange->body_length > SMALL_BODY) {
+        read_elsewhere(http);
+        return MHD_YES;
+    } else {
+        exchange->route->handle(exchange);
+        if (hand_on(http))
+            return MHD_YES;
+    }
+    return http_respond(http);
+}

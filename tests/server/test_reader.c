@@ -1,0 +1,231 @@
+/* test_reader.c: large requests are read by a thread of their own, and hold up nobody else. */
+#include "server/reader.h"
+
+#include <check.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/queue.h"
+#include "tests/server/server_fixture.h"
+
+enum { LARGE = 6000, CLIENTS = 4, READ_MS = 500 };
+
+static double seconds_since(int64_t began)
+{
+    return (double)(server_now() - began) / 1e9;
+}
+
+/* A text that the fake engine takes READ_MS to read, with a number in it. */
+static void make_text(int number, char text[LARGE + 1])
+{
+    memset(text, 'x', LARGE);
+    text[LARGE] = '\0';
+    text[snprintf(text, LARGE, "%d", number)] = ' ';
+}
+
+/* Sends it, with further header lines. */
+static void send_large(struct client *client, int number, const char *headers)
+{
+    char text[LARGE + 1], head[300];
+    make_text(number, text);
+    snprintf(head, sizeof(head),
+             "POST /predict HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n{\"text\":\"",
+             headers, LARGE + 11);
+    ck_assert(client_send_text(client, head));
+    ck_assert(client_send_text(client, text));
+    ck_assert(client_send_text(client, "\"}"));
+}
+
+static void expect_answer(struct client *client, int number)
+{
+    char text[LARGE + 1], answer[80];
+    struct reply reply;
+    make_text(number, text);
+    expected_sentiment(text, answer, sizeof(answer));
+    client_read(client, false, &reply);
+    expect_reply(&reply, 200, answer);
+    expect_reply(&reply, 200, text);
+}
+
+/* Both HTTP threads have large requests, and answer others all the same. */
+START_TEST(large_requests_hold_nobody_up)
+{
+    struct fixture f;
+    struct client clients[CLIENTS];
+    struct reply reply;
+    char answer[80];
+    int64_t began;
+    int i;
+    start(&f, "fake:read=500");
+    began = server_now();
+    for (i = 0; i < CLIENTS; i++) {
+        ck_assert(client_open(&clients[i], f.port));
+        send_large(&clients[i], i, "");
+    }
+    pause_ms(50);
+    expected_sentiment("short", answer, sizeof(answer));
+    for (i = 0; i < 20; i++) {
+        request(f.port, "GET", "/health", NULL, &reply);
+        expect_reply(&reply, 200, "healthy");
+        request(f.port, "POST", "/predict", "{\"text\":\"short\"}", &reply);
+        expect_reply(&reply, 200, answer);
+    }
+    ck_assert_double_lt(seconds_since(began), 1.7);
+    for (i = 0; i < CLIENTS; i++) {
+        expect_answer(&clients[i], i);
+        client_close(&clients[i]);
+    }
+    ck_assert_double_ge(seconds_since(began), CLIENTS * READ_MS / 1e3);
+    stop(&f);
+}
+END_TEST
+
+/* What is wrong with a large request is said as it is of a small one, and its connection goes on. */
+START_TEST(large_requests_can_be_wrong)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    char *body = malloc(LARGE + 100);
+    ck_assert_ptr_nonnull(body);
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    memset(body, ' ', LARGE);
+    memcpy(body + LARGE, "{", 2);
+    client_request(&client, "POST", "/predict", body, &reply);
+    expect_reply(&reply, 400, "invalid JSON at byte 6001");
+    memset(body, ' ', LARGE);
+    memcpy(body, "{\"text\":7", 9);
+    memcpy(body + LARGE, "}", 2);
+    client_request(&client, "POST", "/predict", body, &reply);
+    expect_reply(&reply, 400, "`text` must be a string, not a number");
+    memcpy(body, "{\"inputs\":[]", 12);
+    client_request(&client, "POST", "/predict", body, &reply);
+    expect_reply(&reply, 400, "`inputs` cannot be empty");
+    client_request(&client, "POST", "/predict", "{\"text\":\"short\"}", &reply);
+    ck_assert_int_eq(reply.status, 200);
+    client_close(&client);
+    free(body);
+    stop(&f);
+}
+END_TEST
+
+/* Neither one whose time is over nor one whose client has gone is read when its turn comes. */
+START_TEST(large_requests_in_vain_are_not_read)
+{
+    struct fixture f;
+    struct client first, late, gone;
+    struct reply reply;
+    start(&f, "fake:read=300");
+    ck_assert(client_open(&first, f.port));
+    ck_assert(client_open(&late, f.port));
+    ck_assert(client_open(&gone, f.port));
+    send_large(&first, 0, "");
+    pause_ms(50);
+    send_large(&gone, 1, "");
+    pause_ms(20);
+    client_close(&gone);
+    send_large(&late, 2, "X-Request-Timeout-Ms: 100\r\n");
+    client_read(&late, false, &reply);
+    expect_reply(&reply, 504, "the deadline of 100 ms passed before the request was computed");
+    client_read(&first, false, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    request(f.port, "GET", "/metrics", NULL, &reply);
+    expect_reply(&reply, 200, "\ndistild_requests_abandoned_total 1\n");
+    expect_reply(&reply, 200, "\ndistild_deadlines_expired_total{stage=\"taken\"} 1\n");
+    ck_assert_int_eq(fake_computed_texts(), 1);
+    client_close(&first);
+    client_close(&late);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(the_end_answers_large_requests)
+{
+    struct fixture f;
+    struct client clients[CLIENTS];
+    struct reply reply;
+    int i, given_up = 0;
+    start(&f, "fake:read=300");
+    for (i = 0; i < CLIENTS; i++) {
+        ck_assert(client_open(&clients[i], f.port));
+        send_large(&clients[i], i, "");
+    }
+    pause_ms(100);
+    stop(&f); /* without waiting for the drain */
+    for (i = 0; i < CLIENTS; i++) {
+        client_read(&clients[i], false, &reply);
+        given_up += reply.status == 503 && strstr(reply.body, "the server stopped") != NULL;
+        client_close(&clients[i]);
+    }
+    ck_assert_int_eq(given_up, CLIENTS);
+}
+END_TEST
+
+/* ---- the thread ---- */
+
+struct noted {
+    struct server_reading reading; /* first: the two share their address */
+    atomic_int *turn;
+    int was, ended;
+};
+
+static void on_read(struct server_reading *reading, bool ending)
+{
+    struct noted *noted = (struct noted *)(void *)reading;
+    pause_ms(50);
+    noted->ended = ending;
+    noted->was = 1 + atomic_fetch_add(noted->turn, 1);
+}
+
+START_TEST(what_waits_is_bounded_and_ordered)
+{
+    const size_t bytes[] = {150, 40, 61, 60, 0};
+    const bool fits[] = {true, false, false, false, true};
+    const size_t later[] = {40, 61, 60, 0};
+    const bool fits_later[] = {true, false, true, true};
+    struct server_reader *reader;
+    struct noted noted[9];
+    atomic_int turn;
+    int i;
+    atomic_init(&turn, 0);
+    for (i = 0; i < 9; i++)
+        noted[i] = (struct noted){
+            .reading = {.bytes = i < 5 ? bytes[i] : later[i - 5], .read = on_read}, .turn = &turn};
+    ck_assert_int_eq(server_reader_start(100, &reader, NULL), DISTIL_OK);
+    for (i = 0; i < 5; i++) /* the first is over the limit, and alone */
+        ck_assert_int_eq(server_reader_push(reader, &noted[i].reading), fits[i]);
+    while (atomic_load(&turn) < 2)
+        pause_ms(1);
+    pause_ms(5);
+    for (i = 5; i < 9; i++)
+        ck_assert_int_eq(server_reader_push(reader, &noted[i].reading), fits_later[i - 5]);
+    pause_ms(10);
+    server_reader_free(reader);
+    ck_assert(noted[0].was == 1 && noted[4].was == 2 && noted[5].was == 3);
+    ck_assert(noted[7].was == 4 && noted[8].was == 5);
+    ck_assert(!noted[5].ended && noted[7].ended && noted[8].ended);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("reader");
+    TCase *cases = tcase_create("reader");
+    SRunner *runner;
+    int failed;
+    tcase_set_timeout(cases, 30);
+    tcase_add_test(cases, large_requests_hold_nobody_up);
+    tcase_add_test(cases, large_requests_can_be_wrong);
+    tcase_add_test(cases, large_requests_in_vain_are_not_read);
+    tcase_add_test(cases, the_end_answers_large_requests);
+    tcase_add_test(cases, what_waits_is_bounded_and_ordered);
+    suite_add_tcase(suite, cases);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
