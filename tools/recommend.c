@@ -5,11 +5,13 @@
 #include "tools/model.h"
 #include "tools/output.h"
 #include "tools/progress.h"
+#include "tools/recommend_texts.h"
 #include "tools/recommend_trial.h"
 
 enum { TEST_SHARE = 5 /* one in so many scores, or films, is kept from learning */ };
 
 struct recommend_settings {
+    struct tool_model_settings model; /* the encoder */
     const char *split;
     int format;
 };
@@ -28,6 +30,13 @@ static const struct tool_option options[] = {
      .offset = offsetof(struct recommend_settings, format),
      .pick = TOOL_JSON,
      .help = "Print the figures as JSON"},
+    {.name = "encoder",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct recommend_settings, model.path),
+     .value = "PATH",
+     .help = "The encoder of titles, genres and profiles: a converted file or a HuggingFace "
+             "directory; without one the texts are left out"},
+    TOOL_COMPUTE_OPTIONS(recommend_settings),
     TOOL_END_OPTIONS};
 
 static const struct {
@@ -238,8 +247,7 @@ static void free_evaluation(struct evaluation *run)
             free(division->test[k].each);
         }
     }
-    free(run->texts.components);
-    free(run->texts.similarities);
+    tool_recommend_texts_free(&run->texts);
     tool_movielens_free(&run->data);
     free(run);
 }
@@ -252,6 +260,8 @@ static distil_status evaluate(struct evaluation *run, distil_error *error)
     distil_status status = tool_movielens_read(&run->data, run->folder, folds, error);
     if (!status)
         status = divide(run, error);
+    if (!status && run->settings->model.path)
+        status = tool_recommend_texts_make(&run->data, &run->settings->model, &run->texts, error);
     return status ? status : measure(run, error);
 }
 
