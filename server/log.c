@@ -156,6 +156,13 @@ void server_log_write(const struct server_log *log, enum server_log_level level,
         write_text(log, level, time, message, fields, count);
 }
 
+/* Counted whether or not it is written: what watches the counts need not know the level of the log. */
+static void note(const struct server_log *log, enum server_log_level level)
+{
+    if (log->writer)
+        server_log_writer_count(log->writer, level);
+}
+
 static bool held_back(const struct server_log *log, enum server_log_level level, const void *key,
                       const char *message)
 {
@@ -166,6 +173,7 @@ static bool held_back(const struct server_log *log, enum server_log_level level,
 void server_log_event(const struct server_log *log, enum server_log_level level,
                       const char *message, const struct server_log_field *fields, int count)
 {
+    note(log, level);
     if (server_log_enabled(log, level) && !held_back(log, level, message, message))
         server_log_write(log, level, message, fields, count);
 }
@@ -175,6 +183,7 @@ void server_log_printf(const struct server_log *log, enum server_log_level level
 {
     char message[MAX_LINE / 2];
     va_list arguments;
+    note(log, level);
     if (!server_log_enabled(log, level))
         return;
     va_start(arguments, format);

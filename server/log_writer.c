@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -40,6 +41,7 @@ struct server_log_writer {
     size_t start, length;
     uint64_t dropped, dropped_told, held;
     struct kept kept[KEPT_MESSAGES];
+    atomic_ullong messages[SERVER_LOG_DEBUG + 1]; /* by level; needs no lock */
     char ring[RING];
 };
 
@@ -273,6 +275,16 @@ void server_log_writer_free(struct server_log_writer *writer)
     pthread_cond_destroy(&writer->changed);
     pthread_mutex_destroy(&writer->lock);
     free(writer);
+}
+
+void server_log_writer_count(struct server_log_writer *writer, enum server_log_level level)
+{
+    atomic_fetch_add_explicit(&writer->messages[level], 1, memory_order_relaxed);
+}
+
+uint64_t server_log_writer_counted(struct server_log_writer *writer, enum server_log_level level)
+{
+    return atomic_load_explicit(&writer->messages[level], memory_order_relaxed);
 }
 
 uint64_t server_log_writer_dropped(struct server_log_writer *writer)

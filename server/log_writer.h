@@ -24,6 +24,10 @@ void server_log_writer_put(struct server_log_writer *writer, const char *line, s
 bool server_log_writer_holds(struct server_log_writer *writer, enum server_log_level level,
                              const void *key, const char *message);
 
+/* Counts a message, and how many of a level were counted. */
+void server_log_writer_count(struct server_log_writer *writer, enum server_log_level level);
+uint64_t server_log_writer_counted(struct server_log_writer *writer, enum server_log_level level);
+
 /* Lines dropped because the ring was full, and messages held back. */
 uint64_t server_log_writer_dropped(struct server_log_writer *writer);
 uint64_t server_log_writer_held(struct server_log_writer *writer);

@@ -43,6 +43,12 @@ static void write_log(const struct server *server, FILE *out)
                           "Lines of the log dropped because it was not read fast enough.");
     fprintf(out, "distild_log_lines_dropped_total %llu\n",
             (unsigned long long)server_log_writer_dropped(writer));
+    server_metrics_family(out, "distild_log_messages_total", "counter",
+                          "Messages to the log that tell of trouble, written or not.");
+    fprintf(out, "distild_log_messages_total{level=\"error\"} %llu\n",
+            (unsigned long long)server_log_writer_counted(writer, SERVER_LOG_ERROR));
+    fprintf(out, "distild_log_messages_total{level=\"warning\"} %llu\n",
+            (unsigned long long)server_log_writer_counted(writer, SERVER_LOG_WARN));
     server_metrics_family(out, "distild_log_messages_repeated_total", "counter",
                           "Messages that were not logged one by one as they came too often.");
     fprintf(out, "distild_log_messages_repeated_total %llu\n",
