@@ -27,10 +27,11 @@ def faults(value, schema, document, where="$"):
         if key in schema:
             tries = [faults(value, each, document, where) for each in schema[key]]
             return [] if [] in tries else min(tries, key=len)
-    types = {"object": dict, "array": list, "string": str, "boolean": bool, "number": (int, float), "integer": int}
+    types = {"object": dict, "array": list, "string": str, "boolean": bool, "number": (int, float), "integer": int,
+             "null": type(None)}
     if "type" in schema:
-        wanted = types[schema["type"]]
-        if not isinstance(value, wanted) or (isinstance(value, bool) and schema["type"] != "boolean"):
+        allowed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        if not any(isinstance(value, types[each]) and (each == "boolean" or not isinstance(value, bool)) for each in allowed):
             return [f"{where}: {schema['type']} expected, found {value!r:.60}"]
     found = []
     if "enum" in schema and value not in schema["enum"]:
