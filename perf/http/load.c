@@ -300,12 +300,13 @@ static void report(struct load *load)
            settings->rate > 0 ? "open" : "closed", settings->connections, settings->rate, seconds,
            (unsigned long long)load->sent, (unsigned long long)answered, load->latency_count,
            (unsigned long long)load->failed, waiting, unsent(load));
-    printf("\"per_second\":%.1f,\"mean_ms\":%.3f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,"
+    printf("\"per_second\":%.1f,\"mean_ms\":%.3f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p95_ms\":%.3f,"
+           "\"p99_ms\":%.3f,"
            "\"p999_ms\":%.3f,\"max_ms\":%.3f,\"other_mean_ms\":%.3f,\"by_status\":{",
            (double)load->in_time / seconds,
            load->latency_count ? sum / (double)load->latency_count : 0, percentile(load, 0.5),
-           percentile(load, 0.9), percentile(load, 0.99), percentile(load, 0.999),
-           percentile(load, 1),
+           percentile(load, 0.9), percentile(load, 0.95), percentile(load, 0.99),
+           percentile(load, 0.999), percentile(load, 1),
            answered > load->latency_count
                ? load->other_us / 1e3 / (double)(answered - load->latency_count)
                : 0);
@@ -332,6 +333,7 @@ static const char usage[] =
     "  --method M --path P        (POST, /predict)\n"
     "  --tsv FILE                 texts: the first column of each line after the first\n"
     "  --words LEAST-MOST         random texts of so many words (10-10)\n"
+    "  --fields JSON              further members of each text's object, without braces\n"
     "  --body JSON                the same body for all\n"
     "  --header 'NAME: VALUE'     with each request\n";
 
@@ -348,6 +350,7 @@ enum {
     PATH,
     TSV,
     WORDS,
+    FIELDS,
     BODY,
     HEADER
 };
@@ -388,6 +391,9 @@ static bool take_option(struct settings *s, int option, char *value, char *heade
     case TSV:
         s->requests.tsv = value;
         break;
+    case FIELDS:
+        s->requests.fields = value;
+        break;
     case BODY:
         s->requests.body = value;
         break;
@@ -418,6 +424,7 @@ int main(int argc, char **argv)
                                             {"path", required_argument, NULL, PATH},
                                             {"tsv", required_argument, NULL, TSV},
                                             {"words", required_argument, NULL, WORDS},
+                                            {"fields", required_argument, NULL, FIELDS},
                                             {"body", required_argument, NULL, BODY},
                                             {"header", required_argument, NULL, HEADER},
                                             {NULL, 0, NULL, 0}};

@@ -73,7 +73,7 @@ static bool add_text(const struct requests_options *options, struct requests *re
         return false;
     fputs("{\"text\":\"", out);
     write_escaped(out, text, length);
-    fputs("\"}", out);
+    fprintf(out, "\"%s%s}", options->fields ? "," : "", options->fields ? options->fields : "");
     if (fclose(out))
         return false;
     added = add(options, requests, body, size);

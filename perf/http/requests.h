@@ -16,8 +16,9 @@ struct requests_options {
     const char *host;   /* for the header Host */
     const char *method; /* GET has no body */
     const char *path;
-    const char *body; /* the same for all, instead of texts */
-    const char *tsv;  /* file with a text in the first column of each line after the first */
+    const char *body;   /* the same for all, instead of texts */
+    const char *tsv;    /* file with a text in the first column of each line after the first */
+    const char *fields; /* further members of each text's object, as JSON without braces */
     int least_words, most_words; /* of random texts, where there is no file */
     const char *headers;         /* further lines, each ended by CR and LF */
 };

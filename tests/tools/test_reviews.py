@@ -20,14 +20,14 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 REVIEW = {"text": "A warm, funny film.", "product_id": "B00-42", "timestamp": "2026-03-01T12:30:00+01:00"}
 
 
-class Reviews(ServeCase):
+class ReviewsCase(ServeCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="distild-reviews-")
         self.addCleanup(folder.cleanup)
         self.state = pathlib.Path(folder.name) / "state"
 
-    def serve(self, *options):
-        return self.start("--state-dir", str(self.state), *options)
+    def serve(self, *options, **variables):
+        return self.start("--state-dir", str(self.state), *options, **variables)
 
     def export(self, *options):
         return json_lines(run("log", "export", "--state-dir", self.state, *options)[0])
@@ -49,6 +49,8 @@ class Reviews(ServeCase):
     def written(self, server, count):
         self.wait_for(lambda: self.metric(server, "distild_prediction_log_rows_total") >= count)
 
+
+class Reviews(ReviewsCase):
     def test_the_life_of_a_review(self):
         server = self.serve()
         status, headers, answer = server.ask("POST", "/predict", REVIEW)
