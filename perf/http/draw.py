@@ -48,10 +48,10 @@ def write_matrix(rows, out):
 
 
 def write_overload(rows, out):
-    table(out, ("model", "load", "offered/s", "answered 200/s", "load, cores", "corrected/s", "of the peak", "p50 ms", "p99 ms",
+    table(out, ("model", "load", "offered/s", "answered 200/s", "load, cores", "others, cores", "corrected/s", "of the peak", "p50 ms", "p99 ms",
                 "health p99 ms", "health max ms"),
-          [(row["model"], f"{row['factor']}x", f"{row['rate']:.0f}", f"{row['per_second']:.0f}",
-            f"{row['measured_cpu_seconds'] / row['seconds']:.2f}", f"{row['corrected']:.0f}", f"{row['of_peak']:.0%}",
+          [(row["model"], f"{row['factor']:g}x", f"{row['rate']:.0f}", f"{row['per_second']:.0f}",
+            f"{row['measured_cpu_seconds'] / row['seconds']:.2f}", f"{row['other_cores']:.2f}", f"{row['corrected']:.0f}", f"{row['of_peak']:.0%}",
             *(f"{row[name]:.1f}" for name in ("p50_ms", "p99_ms", "health_p99_ms", "health_max_ms"))) for row in rows])
 
 
@@ -74,7 +74,7 @@ def draw(result, path):
     latency.set_ylabel("ms from the intended time")
     latency.set_yscale("log")
     latency.set_xscale("log")
-    latency.set_xticks(factors, [f"{factor}x" for factor in factors])
+    latency.set_xticks(factors, [f"{factor:g}x" for factor in factors])
     latency.minorticks_off()
     latency.set_xlabel("load, of what the server sustains")
     rate.set_title(f"{result['cpu']}, {result['cores']} cores, with the load on them too", fontsize=10)

@@ -1,6 +1,6 @@
 """Measures a server over HTTP with perf_load; see run.sh.
 
-    measure.py BUILD OUTPUT.json [--parts layer,cost,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S]
+    measure.py BUILD OUTPUT.json [--parts layer,cost,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S] [--factors F,...]
 
 Server and load share the machine. For the HTTP layer alone each has a core of its own; elsewhere the kernel shares the cores out,
 and what the generator took of them stands beside each figure.
@@ -15,10 +15,10 @@ import resource
 import subprocess
 import tempfile
 import threading
+import time
 import urllib.request
 
 CONCURRENCY = (1, 8, 64, 512)
-OVERLOADS = (0.5, 0.8, 1, 1.5, 2, 5, 10)
 OPEN_CONNECTIONS = 2000
 MIXED = "5-250"  # words
 FILLING = 4  # seconds in which the queue fills before anything is measured
@@ -60,11 +60,20 @@ def load(build, port, *options, core=None):
     return json.loads(done.stdout)
 
 
+def busy_seconds():
+    """CPU time that the machine has spent on anything, its host's share included."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def with_cpu(server, run):
-    """What run returns, with the CPU time that the server took meanwhile."""
-    before = server.value("process_cpu_seconds_total")
+    """What run returns, with the CPU time that the server took meanwhile, and the cores that something else kept busy."""
+    before, busy, began = server.value("process_cpu_seconds_total"), busy_seconds(), time.monotonic()
     result = run()
     result["server_cpu_seconds"] = server.value("process_cpu_seconds_total") - before
+    others = busy_seconds() - busy - result["server_cpu_seconds"] - result["cpu_seconds"]
+    result["other_cores"] = max(others / (time.monotonic() - began), 0)
     return result
 
 
@@ -117,14 +126,14 @@ def corrected(row, *others):
     return row["per_second"] * cores / (cores - taken)
 
 
-def measure_overload(build, models, tsv, seconds):
+def measure_overload(build, models, tsv, seconds, factors):
     rows = []
     for name, path in models.items():
         server = Server(build, *(("--model", path) if path else ()))
         options = texts(tsv).get("SST-2", ("--words", MIXED))
         closed = load(build, server.port, "--connections", 64, "--seconds", seconds, *options)
         sustained, peak = closed["per_second"], corrected(closed)
-        for factor in OVERLOADS:
+        for factor in factors:
             health = {}
             watch = threading.Thread(target=lambda: health.update(
                 load(build, server.port, "--connections", 4, "--rate", 20, "--seconds", seconds, "--warm-up", FILLING,
@@ -135,7 +144,7 @@ def measure_overload(build, models, tsv, seconds):
             watch.join()
             rows.append({"model": name, "factor": factor, "sustained": sustained, "health_p99_ms": health["p99_ms"],
                          "health_max_ms": health["max_ms"], "corrected": corrected(row, health), **row})
-            print(name, factor, row["per_second"], rows[-1]["corrected"], row["p99_ms"], health["p99_ms"], row["by_status"],
+            print(name, factor, row["per_second"], rows[-1]["corrected"], row["other_cores"], row["p99_ms"], health["p99_ms"], row["by_status"],
                   flush=True)
         server.stop()
         found = [row for row in rows if row["model"] == name]
@@ -182,6 +191,7 @@ def main():
     parser.add_argument("--models", default="bundled=")
     parser.add_argument("--tsv")
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--factors", default="0.5,0.8,1,1.5,2,5,10")
     options = parser.parse_args()
     models = dict(item.split("=", 1) for item in options.models.split(","))
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -191,8 +201,11 @@ def main():
     for part in options.parts.split(","):
         if part == "layer":
             result[part] = measure_layer(options.build, options.seconds)
+        elif part == "overload":
+            factors = [float(factor) for factor in options.factors.split(",")]
+            result[part] = measure_overload(options.build, models, options.tsv, options.seconds, factors)
         else:
-            measure = {"cost": measure_cost, "matrix": measure_matrix, "overload": measure_overload}[part]
+            measure = {"cost": measure_cost, "matrix": measure_matrix}[part]
             result[part] = measure(options.build, models, options.tsv, options.seconds)
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 

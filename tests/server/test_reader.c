@@ -88,26 +88,21 @@ START_TEST(large_requests_can_be_wrong)
     struct fixture f;
     struct client client;
     struct reply reply;
-    char *body = malloc(LARGE + 100);
-    ck_assert_ptr_nonnull(body);
+    char body[LARGE + 100];
     start(&f, "fake");
     ck_assert(client_open(&client, f.port));
-    memset(body, ' ', LARGE);
-    memcpy(body + LARGE, "{", 2);
+    snprintf(body, sizeof(body), "%*s", LARGE + 1, "{");
     client_request(&client, "POST", "/predict", body, &reply);
     expect_reply(&reply, 400, "invalid JSON at byte 6001");
-    memset(body, ' ', LARGE);
-    memcpy(body, "{\"text\":7", 9);
-    memcpy(body + LARGE, "}", 2);
+    snprintf(body, sizeof(body), "%*s", LARGE, "{\"text\":7}");
     client_request(&client, "POST", "/predict", body, &reply);
     expect_reply(&reply, 400, "`text` must be a string, not a number");
-    memcpy(body, "{\"inputs\":[]", 12);
+    snprintf(body, sizeof(body), "%*s", LARGE, "{\"inputs\":[]}");
     client_request(&client, "POST", "/predict", body, &reply);
     expect_reply(&reply, 400, "`inputs` cannot be empty");
     client_request(&client, "POST", "/predict", "{\"text\":\"short\"}", &reply);
     ck_assert_int_eq(reply.status, 200);
     client_close(&client);
-    free(body);
     stop(&f);
 }
 END_TEST
