@@ -21,7 +21,22 @@ SANITIZED = bool(os.environ.get("DISTILD_SANITIZE"))  # the program is many time
 TINY = SOURCE / "tests" / "golden" / "tiny"
 MODEL = TINY / "distilbert-single"
 TRAINED = SHARED / "models" / "sst2-minilm"
-COMMANDS = ["serve", "predict", "evaluate", "convert", "inspect", "tokenize", "bench", "profile", "health", "keys", "log", "recommend", "version"]
+COMMANDS = [
+    "serve",
+    "predict",
+    "evaluate",
+    "convert",
+    "inspect",
+    "tokenize",
+    "bench",
+    "profile",
+    "catalogue",
+    "health",
+    "keys",
+    "log",
+    "recommend",
+    "version",
+]
 
 
 @functools.cache
