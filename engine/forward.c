@@ -313,11 +313,17 @@ static void activate(const struct run *r, struct kern_rows *y)
     step(r);
 }
 
-/* logits (B, labels) from the first tokens' hidden states, rows 0..B of x */
+/* Whether the head reads embeddings, and not first tokens. */
+static bool head_reads_embeddings(const struct run *r)
+{
+    return r->model->weights->config.head_input == WEIGHTS_HEAD_EMBEDDING;
+}
+
+/* logits (B, labels) from the first tokens' hidden states, rows 0..B of x, or from embeddings, pooled (B, D) */
 static void classify(const struct run *r)
 {
     struct engine_workspace *work = &r->s->work;
-    struct kern_rows *pooled = &work->x;
+    struct kern_rows *pooled = head_reads_embeddings(r) ? &work->pooled : &work->x;
     if (r->model->head_dense.n) {
         linear(r, ENGINE_OP_HEAD, &work->x, &r->model->head_dense, KERN_IDENTITY, &work->pooled);
         activate(r, &work->pooled);
@@ -348,7 +354,7 @@ static void pool_text(const struct kern_rows *x, long first, long last, long c0,
 
 /* pooled (B, D) from the hidden states x (T, D). Threads share out columns, so that the order of a sum depends on its text
  * alone. */
-static void pool(const struct run *r)
+static void pool(const struct run *r, bool most)
 {
     const struct engine_workspace *work = &r->s->work;
     const struct engine_chunk *chunk = &r->s->chunk;
@@ -359,17 +365,48 @@ static void pool(const struct run *r)
         meet(r);
     double start = clock_of(r);
     for (long b = 0; b < chunk->texts && c0 < c1; b++)
-        pool_text(&work->x, chunk->start[b], chunk->start[b + 1], c0, c1, r->output == ENGINE_MAX,
+        pool_text(&work->x, chunk->start[b], chunk->start[b + 1], c0, c1, most,
                   work->pooled.f32 + b * work->pooled.stride);
     trace(r, ENGINE_OP_POOL, start, (double)(r->rows * (c1 - c0)),
           4 * (double)(r->rows * (c1 - c0)));
 }
 
-static void finish(const struct run *r)
+/* Embeddings (B, D) into pooled, for a head that reads them. */
+static void embed_texts(struct run *r)
+{
+    struct engine_workspace *work = &r->s->work;
+    const struct weights_config *config = &r->model->weights->config;
+    const bool first = config->pooling == WEIGHTS_POOLING_CLS;
+    if (!first) {
+        pool(r, config->pooling == WEIGHTS_POOLING_MAX);
+        meet(r);
+        set_rows(r, r->s->chunk.texts);
+    }
+    for (long m = r->m0; m < r->m1; m++) {
+        float *row = work->pooled.f32 + m * work->pooled.stride;
+        if (first)
+            memcpy(row, work->x.f32 + m * work->x.stride, (size_t)config->hidden * sizeof *row);
+        if (config->normalize)
+            distil_normalize(row, config->hidden);
+    }
+    step(r);
+}
+
+/* Whether all that is read of the last layer is first tokens. */
+static bool reads_first_tokens(const struct run *r)
+{
+    if (r->output == ENGINE_LOGITS && head_reads_embeddings(r))
+        return r->model->weights->config.pooling == WEIGHTS_POOLING_CLS;
+    return r->output == ENGINE_LOGITS || r->output == ENGINE_FIRST;
+}
+
+static void finish(struct run *r)
 {
     struct engine_workspace *work = &r->s->work;
     switch (r->output) {
     case ENGINE_LOGITS:
+        if (head_reads_embeddings(r))
+            embed_texts(r);
         classify(r);
         break;
     case ENGINE_SPANS:
@@ -377,7 +414,7 @@ static void finish(const struct run *r)
         break;
     case ENGINE_MEAN:
     case ENGINE_MAX:
-        pool(r);
+        pool(r, r->output == ENGINE_MAX);
         break;
     case ENGINE_HIDDEN:
     case ENGINE_FIRST:
@@ -396,7 +433,7 @@ static void forward_share(void *context, int thread)
     embed(&r);
     for (r.layer = 0; r.layer < layers - 1; r.layer++)
         whole_layer(&r, &r.model->layers[r.layer]);
-    if (r.output == ENGINE_LOGITS || r.output == ENGINE_FIRST)
+    if (reads_first_tokens(&r))
         first_token_layer(&r, &r.model->layers[r.layer]);
     else
         whole_layer(&r, &r.model->layers[r.layer]);

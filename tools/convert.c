@@ -72,17 +72,6 @@ static distil_status check_output(const char *source, const char *output, distil
     return DISTIL_OK;
 }
 
-/* The type that keeps every bit of the model's matrices. */
-static enum weights_dtype lossless_dtype(const struct weights_model *model)
-{
-    enum weights_dtype dtype = model->word.dtype;
-    for (int i = 0; i < model->config.layers; i++) {
-        if (model->layers[i].query.weight.dtype != dtype)
-            return WEIGHTS_F32;
-    }
-    return dtype == WEIGHTS_BF16 ? WEIGHTS_F32 : dtype;
-}
-
 static void show_progress(void *context, size_t done, size_t total)
 {
     tool_progress_update(context, done, total, 0);
@@ -111,29 +100,6 @@ static distil_status report(const struct convert_settings *settings, enum weight
     return status ? status : tool_flush(stdout, error);
 }
 
-/* Writes the file twice: what is computed for the golden texts depends on how the matrices are
- * stored. Where it is not finite, the model has none. */
-static distil_status write_with_golden(const struct weights_model *model, const char *path,
-                                       enum weights_dtype dtype, struct tool_progress *progress,
-                                       distil_error *error)
-{
-    struct weights_golden golden = {0};
-    char first[PATH_MAX];
-    if (model->config.task == WEIGHTS_TASK_TOKEN_CLASSIFICATION)
-        return weights_write(model, path, dtype, NULL, show_progress, progress, error);
-    if (snprintf(first, sizeof first, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof first)
-        return distil_fail(error, DISTIL_INVALID, "%s: the path is too long", path);
-    distil_status status = weights_write(model, first, dtype, NULL, NULL, NULL, error);
-    if (!status)
-        status = tool_golden_compute(first, &golden, error);
-    if (!status || status == DISTIL_NOT_FINITE)
-        status = weights_write(model, path, dtype, golden.count > 0 ? &golden : NULL, show_progress,
-                               progress, error);
-    unlink(first);
-    tool_golden_free(&golden);
-    return status;
-}
-
 static int run_convert(const void *given, int count, char **operands)
 {
     const struct convert_settings *settings = given;
@@ -150,13 +116,13 @@ static int run_convert(const void *given, int count, char **operands)
     status = weights_open(&model, operands[0], &error);
     if (status)
         return tool_failed("convert", &error);
-    enum weights_dtype dtype = lossless_dtype(model);
+    enum weights_dtype dtype = tool_lossless_dtype(model);
     if (settings->dtype)
         dtype = strcmp(settings->dtype, "fp32") == 0   ? WEIGHTS_F32
                 : strcmp(settings->dtype, "fp16") == 0 ? WEIGHTS_F16
                                                        : WEIGHTS_I8;
     tool_progress_start(&progress, "writing", NULL, true);
-    status = write_with_golden(model, settings->output, dtype, &progress, &error);
+    status = tool_golden_write(model, settings->output, dtype, show_progress, &progress, &error);
     tool_progress_end(&progress);
     weights_free(model);
     if (!status)

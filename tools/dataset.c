@@ -1,11 +1,13 @@
 #include "tools/dataset.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "tools/jsonl.h"
+#include "weights/json.h"
 
 /* A part of a line. */
 struct span {
@@ -27,6 +29,9 @@ void tool_dataset_free(struct tool_dataset *dataset)
 {
     if (!dataset)
         return;
+    for (int i = 0; i < dataset->label_count; i++)
+        free(dataset->labels[i]);
+    free(dataset->labels);
     free(dataset->arena);
     free(dataset->rows);
     *dataset = (struct tool_dataset){0};
@@ -54,10 +59,15 @@ static distil_status add_row(struct reader *reader, const struct span *text, int
     }
     if (text->length)
         memcpy(set->arena + set->used, text->start, text->length);
-    set->rows[set->count++] =
-        (struct tool_row){.text = set->used, .length = text->length, .label = label};
+    set->rows[set->count++] = (struct tool_row){
+        .text = set->used, .length = text->length, .label = label, .line = reader->input.line};
     set->used += text->length;
     return DISTIL_OK;
+}
+
+static bool is_label(const char *name, const struct span *cell)
+{
+    return strlen(name) == cell->length && memcmp(name, cell->start, cell->length) == 0;
 }
 
 /* The model's label that a cell means; -1 for none. */
@@ -65,8 +75,7 @@ static int find_label(const distil_model *model, const struct span *cell)
 {
     int count = distil_model_info(model)->label_count;
     for (int i = 0; i < count; i++) {
-        const char *name = distil_label(model, i);
-        if (strlen(name) == cell->length && memcmp(name, cell->start, cell->length) == 0)
+        if (is_label(distil_label(model, i), cell))
             return i;
     }
     int number = 0;
@@ -96,6 +105,70 @@ static distil_status bad_label(const struct reader *reader, const struct span *c
                        "%s, line %ld: label '%.*s' is neither a number from 0 to %d nor one of %s",
                        reader->input.name, reader->input.line,
                        cell->length < 60 ? (int)cell->length : 60, cell->start, count - 1, names);
+}
+
+/* The data set's label of a name, which is added where it is new. */
+static distil_status own_label(struct reader *reader, const struct span *cell, int *label)
+{
+    struct tool_dataset *set = reader->dataset;
+    for (*label = 0; *label < set->label_count; ++*label)
+        if (is_label(set->labels[*label], cell))
+            return DISTIL_OK;
+    if (set->label_count == TOOL_LABELS_MAX)
+        return distil_fail(reader->error, DISTIL_FORMAT,
+                           "%s, line %ld: over %d different labels: is that the right column?",
+                           reader->input.name, reader->input.line, TOOL_LABELS_MAX);
+    if (!set->labels)
+        set->labels = calloc(TOOL_LABELS_MAX, sizeof *set->labels);
+    char *name = set->labels ? strndup(cell->start, cell->length) : NULL;
+    if (!name)
+        return distil_fail(reader->error, DISTIL_NO_MEMORY, "no memory for labels");
+    set->labels[set->label_count++] = name;
+    return DISTIL_OK;
+}
+
+/* A number as the whole of a cell. */
+static bool read_number(const struct span *cell, double *number)
+{
+    char digits[40], *end;
+    if (cell->length == 0 || cell->length >= sizeof digits)
+        return false;
+    memcpy(digits, cell->start, cell->length);
+    digits[cell->length] = '\0';
+    *number = strtod(digits, &end);
+    return end == digits + cell->length && isfinite(*number);
+}
+
+/* A row of a data set that says itself which labels there are. */
+static distil_status learn_row(struct reader *reader, const struct span *text,
+                               const struct span *cell)
+{
+    static const struct span names[] = {{"NEGATIVE", 8}, {"POSITIVE", 8}};
+    const double *from = reader->options->positive_from;
+    const int shown = cell->length < 60 ? (int)cell->length : 60;
+    const struct span *name = cell;
+    double number;
+    int label;
+    if (text->length == 0)
+        return distil_fail(reader->error, DISTIL_FORMAT, "%s, line %ld: the text is empty",
+                           reader->input.name, reader->input.line);
+    if (cell->length == 0 || !weights_utf8_valid(cell->start, cell->length) ||
+        memchr(cell->start, '\0', cell->length))
+        return distil_fail(reader->error, DISTIL_FORMAT, "%s, line %ld: expected a label, found %s",
+                           reader->input.name, reader->input.line,
+                           cell->length ? "what is not UTF-8" : "nothing");
+    if (from && !read_number(cell, &number))
+        return distil_fail(reader->error, DISTIL_FORMAT,
+                           "%s, line %ld: expected a number for a label, found '%.*s'%s",
+                           reader->input.name, reader->input.line, shown, cell->start,
+                           reader->input.line > 1
+                               ? ""
+                               : " (a header names the columns text and label, or what "
+                                 "--text-column and --label-column say)");
+    if (from)
+        name = &names[number >= *from];
+    distil_status status = own_label(reader, name, &label);
+    return status ? status : add_row(reader, text, label);
 }
 
 /* Column `index` of a line; *columns is how many the line has. */
@@ -173,6 +246,8 @@ static distil_status read_tsv(struct reader *reader, const struct span *line)
         return distil_fail(reader->error, DISTIL_FORMAT,
                            "%s, line %ld: expected %d columns with tabs between them, found %d",
                            reader->input.name, reader->input.line, least, columns);
+    if (!reader->model)
+        return learn_row(reader, &text, &cell);
     int label = find_label(reader->model, &cell);
     if (label < 0 && first)
         return distil_fail(reader->error, DISTIL_FORMAT,
@@ -217,10 +292,47 @@ static distil_status read_object(struct reader *reader, const struct span *line)
         cell.length = tool_json_decode(cell.start, cell.length, decoded + text.length);
         cell.start = decoded + text.length;
     }
-    int label = find_label(reader->model, &cell);
-    distil_status status = label < 0 ? bad_label(reader, &cell) : add_row(reader, &text, label);
+    distil_status status = DISTIL_OK;
+    int label = reader->model ? find_label(reader->model, &cell) : 0;
+    if (!reader->model)
+        status = learn_row(reader, &text, &cell);
+    else
+        status = label < 0 ? bad_label(reader, &cell) : add_row(reader, &text, label);
     free(decoded);
     return status;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    const struct span p = {x, strlen(x)}, q = {y, strlen(y)};
+    double m, n;
+    bool number = read_number(&p, &m), other = read_number(&q, &n);
+    if (number != other)
+        return number ? -1 : 1;
+    if (number && m != n)
+        return m < n ? -1 : 1;
+    return strcmp(x, y);
+}
+
+/* Puts the labels that were found into an order that does not depend on that of the rows. */
+static distil_status sort_labels(struct tool_dataset *set, distil_error *error)
+{
+    const size_t count = (size_t)set->label_count;
+    char **found = malloc((count + 1) * sizeof *found);
+    int place[TOOL_LABELS_MAX];
+    if (!found)
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for labels");
+    memcpy(found, set->labels, count * sizeof *found);
+    qsort(set->labels, count, sizeof *set->labels, by_value);
+    for (size_t i = 0; i < count; i++)
+        for (int k = 0; k < set->label_count; k++)
+            if (set->labels[k] == found[i])
+                place[i] = k;
+    for (long i = 0; i < set->count; i++)
+        set->rows[i].label = place[set->rows[i].label];
+    free(found);
+    return DISTIL_OK;
 }
 
 distil_status tool_dataset_read(struct tool_dataset *dataset, const char *path,
@@ -249,6 +361,8 @@ distil_status tool_dataset_read(struct tool_dataset *dataset, const char *path,
         status = error->code;
     if (!status && dataset->count == 0)
         status = distil_fail(error, DISTIL_FORMAT, "%s: no rows", reader.input.name);
+    if (!status && !model)
+        status = sort_labels(dataset, error);
     tool_input_close(&reader.input);
     return status;
 }

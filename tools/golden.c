@@ -1,7 +1,10 @@
 #include "tools/golden.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/distil.h"
 
@@ -92,4 +95,35 @@ void tool_golden_free(struct weights_golden *golden)
     free(widths.to);
     free(values.to);
     *golden = (struct weights_golden){0};
+}
+
+enum weights_dtype tool_lossless_dtype(const struct weights_model *model)
+{
+    enum weights_dtype dtype = model->word.dtype;
+    for (int i = 0; i < model->config.layers; i++) {
+        if (model->layers[i].query.weight.dtype != dtype)
+            return WEIGHTS_F32;
+    }
+    return dtype == WEIGHTS_BF16 ? WEIGHTS_F32 : dtype;
+}
+
+distil_status tool_golden_write(const struct weights_model *model, const char *path,
+                                enum weights_dtype dtype, weights_progress *progress, void *context,
+                                distil_error *error)
+{
+    struct weights_golden golden = {0};
+    char first[PATH_MAX];
+    if (model->config.task == WEIGHTS_TASK_TOKEN_CLASSIFICATION)
+        return weights_write(model, path, dtype, NULL, progress, context, error);
+    if (snprintf(first, sizeof first, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof first)
+        return distil_fail(error, DISTIL_INVALID, "%s: the path is too long", path);
+    distil_status status = weights_write(model, first, dtype, NULL, NULL, NULL, error);
+    if (!status)
+        status = tool_golden_compute(first, &golden, error);
+    if (!status || status == DISTIL_NOT_FINITE)
+        status = weights_write(model, path, dtype, golden.count > 0 ? &golden : NULL, progress,
+                               context, error);
+    unlink(first);
+    tool_golden_free(&golden);
+    return status;
 }

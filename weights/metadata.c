@@ -17,6 +17,7 @@ static const char *const tasks[] = {"none", "sequence-classification", "token-cl
                                     "question-answering"};
 static const char *const problems[] = {"single-label", "multi-label", "regression"};
 static const char *const activations[] = {"relu", "tanh"};
+static const char *const head_inputs[] = {"first-token", "embedding"};
 static const char *const poolings[] = {"mean", "cls", "max"};
 
 /* The shortest digits that read back as the same float, with a point whatever the locale. */
@@ -55,7 +56,9 @@ static void add_config(struct weights_text *text, const struct weights_config *c
         weights_text_json(text, config->labels[i]);
     }
     weights_text_add(text, "]", 1);
-    if (config->task == WEIGHTS_TASK_NONE)
+    if (config->head_input == WEIGHTS_HEAD_EMBEDDING)
+        weights_text_format(text, ",\"head_input\":\"%s\"", head_inputs[config->head_input]);
+    if (config->task == WEIGHTS_TASK_NONE || config->head_input == WEIGHTS_HEAD_EMBEDDING)
         weights_text_format(text, ",\"pooling\":\"%s\",\"normalize\":%s", poolings[config->pooling],
                             boolean(config->normalize));
     weights_text_add(text, "}", 1);
@@ -121,8 +124,12 @@ static void add_pair(struct weights_text *text, const char *key, struct weights_
 }
 
 /* The oldest format that has what the file holds. */
-static const char *version_of(enum weights_task task, const struct weights_golden *golden)
+static const char *version_of(const struct weights_config *config,
+                              const struct weights_golden *golden)
 {
+    const enum weights_task task = config->task;
+    if (config->head_input == WEIGHTS_HEAD_EMBEDDING)
+        return "2";
     if (task == WEIGHTS_TASK_NONE || (golden && task != WEIGHTS_TASK_SEQUENCE_CLASSIFICATION))
         return "1.2";
     return golden ? "1.1" : "1";
@@ -136,7 +143,7 @@ void weights_write_metadata(struct weights_text *text, const struct weights_mode
                         "{\"format\":\"distild\",\"" WEIGHTS_KEY_VERSION
                         "\":\"%s\",\"" WEIGHTS_KEY_DIGEST "\":\"%0*d\",\"" WEIGHTS_KEY_ARCHITECTURE
                         "\":\"%s\",\"" WEIGHTS_KEY_DTYPE "\":\"%s\"",
-                        version_of(model->config.task, golden), WEIGHTS_DIGEST_LENGTH, 0,
+                        version_of(&model->config, golden), WEIGHTS_DIGEST_LENGTH, 0,
                         architectures[model->config.architecture], weights_dtype_name(dtype));
     weights_text_add(&value, "{\"architecture\":", 16);
     weights_text_json(&value, model->private_->source_architecture);
@@ -254,7 +261,7 @@ static distil_status read_config(const struct weights_fields *fields, struct wei
 {
     static const char *const gelu[] = {"gelu"};
     double eps = 0;
-    int task = 0, problem = 0, activation = 0, unused;
+    int task = 0, problem = 0, activation = 0, input = 0, unused;
     distil_status status =
         weights_get_int(fields, "hidden", true, 1, WEIGHTS_MAX_HIDDEN, &config->hidden);
     if (!status)
@@ -277,10 +284,18 @@ static distil_status read_config(const struct weights_fields *fields, struct wei
         status = read_word(fields, "problem", problems, 3, &problem);
     if (!status)
         status = read_word(fields, "head_activation", activations, 2, &activation);
+    if (!status && weights_field(fields, "head_input"))
+        status = read_word(fields, "head_input", head_inputs, 2, &input);
     config->norm_eps = (float)eps;
     config->task = (enum weights_task)task;
     config->problem = (enum weights_problem)problem;
     config->head_activation = (enum weights_activation)activation;
+    config->head_input = (enum weights_head_input)input;
+    if (!status && input == WEIGHTS_HEAD_EMBEDDING && task != WEIGHTS_TASK_SEQUENCE_CLASSIFICATION)
+        status =
+            distil_fail(fields->error, DISTIL_FORMAT,
+                        "%s: head_input: embedding goes with sequence-classification, found %s",
+                        fields->where, tasks[task]);
     if (!status)
         status = read_pooling(fields, config);
     if (!status)

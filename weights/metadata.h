@@ -18,7 +18,7 @@
 #define WEIGHTS_KEY_VOCABULARY "distild.vocabulary"
 #define WEIGHTS_KEY_SOURCE "distild.source"
 
-enum { WEIGHTS_FORMAT_MAJOR = 1 };
+enum { WEIGHTS_FORMAT_MAJOR = 2 };
 
 /* Adds the object with every key; the digest is 64 zeros. golden may be NULL. */
 void weights_write_metadata(struct weights_text *text, const struct weights_model *model,

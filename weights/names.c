@@ -82,7 +82,8 @@ static bool present(const struct weights_config *config, enum weights_part part)
     case WEIGHTS_PART_TOKEN_TYPE:
         return config->architecture == WEIGHTS_BERT;
     case WEIGHTS_PART_HEAD_DENSE:
-        return config->task == WEIGHTS_TASK_SEQUENCE_CLASSIFICATION;
+        return config->task == WEIGHTS_TASK_SEQUENCE_CLASSIFICATION &&
+               config->head_input == WEIGHTS_HEAD_FIRST_TOKEN;
     case WEIGHTS_PART_HEAD:
         return config->task != WEIGHTS_TASK_NONE;
     default:

@@ -59,11 +59,18 @@ enum weights_activation { WEIGHTS_RELU, WEIGHTS_TANH };
 /* What of the last hidden states of its tokens becomes a text's embedding. */
 enum weights_pooling { WEIGHTS_POOLING_MEAN, WEIGHTS_POOLING_CLS, WEIGHTS_POOLING_MAX };
 
+/* What a classification head reads. */
+enum weights_head_input {
+    WEIGHTS_HEAD_FIRST_TOKEN, /* its hidden state, through head_dense and the activation where there is one */
+    WEIGHTS_HEAD_EMBEDDING /* the text's embedding, as pooling and normalize say */
+};
+
 struct weights_config {
     enum weights_architecture architecture; /* where the checkpoint came from */
     enum weights_task task;
     enum weights_problem problem;
     enum weights_activation head_activation;
+    enum weights_head_input head_input;
     /* Of sentence-transformers' modules.json and pooling configuration; the mean, not normalised, where a
      * model has none. */
     enum weights_pooling pooling;

@@ -65,7 +65,9 @@ static enum weights_dtype stored_dtype(const struct writer *writer, const struct
                                        const struct weights_tensor *tensor,
                                        enum weights_dtype dtype)
 {
-    if (slot->vector)
+    /* A head on embeddings is small, and all that was learnt. */
+    if (slot->vector || (tensor == &writer->model->head.weight &&
+                         writer->model->config.head_input == WEIGHTS_HEAD_EMBEDDING))
         return WEIGHTS_F32;
     if (dtype == WEIGHTS_I8 && tensor == &writer->model->position)
         return WEIGHTS_F16;

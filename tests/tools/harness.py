@@ -30,6 +30,7 @@ COMMANDS = [
     "tokenize",
     "bench",
     "profile",
+    "fit",
     "catalogue",
     "health",
     "keys",

@@ -378,8 +378,8 @@ static const struct {
     distil_status status;
     const char *message;
 } edits[] = {
-    {"format_version\":\"1\"", "format_version\":\"2\"", DISTIL_UNSUPPORTED,
-     "distild.format_version: this distild reads up to 1, found 2: the file needs a newer distild"},
+    {"format_version\":\"1\"", "format_version\":\"3\"", DISTIL_UNSUPPORTED,
+     "distild.format_version: this distild reads up to 2, found 3: the file needs a newer distild"},
     {"format_version\":\"1\"", "format_version\":\"x\"", DISTIL_FORMAT,
      "distild.format_version: expected a number"},
     {"distild.format_version", "distild.format_versio_", DISTIL_FORMAT,
