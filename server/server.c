@@ -239,7 +239,7 @@ distil_status server_start(const struct server_options *options, struct server *
     if (!status)
         status = server_http_start(made, made->options.http_threads, made->options.max_connections,
                                    &made->http, error);
-    if (!status)
+    if (!status && !options->listen_when_ready)
         status = server_listener_start(made, made->options.max_connections, &made->listener, error);
     if (status) {
         server_free(made);
@@ -263,7 +263,9 @@ distil_status server_load(struct server *server, distil_error *error)
     if (status)
         return status;
     atomic_store_explicit(&server->state, SERVER_READY, memory_order_release);
-    return DISTIL_OK;
+    if (!server->listener)
+        status = server_listener_start(server, options->max_connections, &server->listener, error);
+    return status;
 }
 
 uint32_t server_random(struct server *server)

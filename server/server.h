@@ -56,10 +56,11 @@ struct server_prediction_options {
 
 /* Start from server_options_default(). Strings are not copied: they must outlive the server. */
 struct server_options {
-    const char *host;  /* address or name to listen on; an IPv6 address without brackets */
-    uint16_t port;     /* 0: any free port, see server_port */
-    const char *uds;   /* path of a Unix-domain socket to listen on instead; NULL: none */
-    unsigned uds_mode; /* its permissions */
+    const char *host;       /* address or name to listen on; an IPv6 address without brackets */
+    uint16_t port;          /* 0: any free port, see server_port */
+    const char *uds;        /* path of a Unix-domain socket to listen on instead; NULL: none */
+    unsigned uds_mode;      /* its permissions */
+    bool listen_when_ready; /* takes no connection before the models are loaded */
     const struct server_model_options
         *models;          /* the first one answers where a request names none */
     int model_count;      /* 0: the bundled model alone */

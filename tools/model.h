@@ -12,10 +12,14 @@ struct tool_model_settings {
     long threads;
 };
 
+/* The variable by which containers are commonly told of a model that is mounted. */
+#define TOOL_MODEL_VARIABLE "ML_MODEL_PATH"
+
 #define TOOL_MODEL_OPTION(settings)                                                                \
     {                                                                                              \
         .name = "model", .letter = 'm', .kind = TOOL_TEXT,                                         \
         .offset = offsetof(struct settings, model.path), .value = "PATH",                          \
+        .also = TOOL_MODEL_VARIABLE,                                                               \
         .help = "A converted file or a HuggingFace directory; without one, the bundled sentiment " \
                 "model"                                                                            \
     }

@@ -175,9 +175,13 @@ static distil_status store_defaults(const struct tool_command *command, void *se
     for (const struct tool_option *option = command->options; option->name && !status; option++) {
         char variable[80];
         tool_variable(variable, sizeof variable, option->name);
-        const char *text = getenv(variable);
+        const char *from = variable, *text = getenv(variable);
+        if (option->also && (!text || !*text)) {
+            from = option->also;
+            text = getenv(option->also);
+        }
         if (text && *text)
-            status = store(option, variable, text, settings, error);
+            status = store(option, from, text, settings, error);
     }
     return status;
 }
@@ -331,8 +335,9 @@ static void help_option(const struct tool_option *option, FILE *out)
     char text[800], variable[80];
     tool_variable(variable, sizeof variable, option->name);
     bool shown = option->fallback && takes_value(option);
-    snprintf(text, sizeof text, "%s (%s%s%s%s)", option->help, shown ? "default " : "",
-             shown ? option->fallback : "", shown ? ", " : "", variable);
+    snprintf(text, sizeof text, "%s (%s%s%s%s%s%s)", option->help, shown ? "default " : "",
+             shown ? option->fallback : "", shown ? ", " : "", variable, option->also ? " or " : "",
+             option->also ? option->also : "");
     tool_wrap(out, text, HELP_COLUMN, HELP_COLUMN, HELP_WIDTH);
 }
 

@@ -49,6 +49,7 @@ struct tool_option {
     const char *help;     /* one sentence without a final stop */
     const char *fallback; /* the default, spelt as a user would; NULL leaves the member zero */
     const char *choices;  /* TOOL_CHOICE: words with | between them */
+    const char *also;     /* a variable that counts where its own is unset; NULL for none */
     int pick;
     double low, high;
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/journal.h"
 #include "server/server.h"
 #include "tools/commands.h"
 #include "tools/model.h"
@@ -13,7 +14,7 @@
 struct serve_settings {
     struct tool_list models;
     struct tool_model_settings model; /* its path is not used */
-    const char *host, *uds, *uds_mode, *log_level;
+    const char *host, *uds, *uds_mode, *log_level, *log_journal, *log_tag;
     long port, workers, http_threads, max_queue, max_queue_tokens, max_queue_ms, max_batch_tokens,
         max_batch_ms, max_client_batch, max_body, max_connections, max_connections_per_address;
     long request_timeout_ms, max_request_timeout_ms;
@@ -23,7 +24,7 @@ struct serve_settings {
     const char *tls_cert, *tls_key;
     long session_seconds;
     const char *trusted_proxies, *forwarded_header, *cors_origins;
-    bool allow_anonymous;
+    bool allow_anonymous, listen_when_ready;
     const char *state_dir, *log_text;
     bool prediction_log;
     long log_days, log_max_bytes;
@@ -51,6 +52,11 @@ static const struct tool_option options[] = {
      .high = 65535,
      .fallback = "8080",
      .help = "Port to listen on; 0 takes a free one, which the first line on standard error names"},
+    {.name = "listen-when-ready",
+     .kind = TOOL_FLAG,
+     .offset = offsetof(struct serve_settings, listen_when_ready),
+     .help = "Take no connection before the models are loaded, instead of answering 503 meanwhile: "
+             "for a proxy that asks another server where it gets none"},
     {.name = "uds",
      .kind = TOOL_TEXT,
      .offset = offsetof(struct serve_settings, uds),
@@ -68,6 +74,7 @@ static const struct tool_option options[] = {
      .kind = TOOL_LIST,
      .offset = offsetof(struct serve_settings, models),
      .value = "[NAME=]PATH",
+     .also = TOOL_MODEL_VARIABLE,
      .help = "A converted file or a HuggingFace directory; without one, the bundled sentiment "
              "model. Given several times, with a name for each, requests choose by their field "
              "`model`, and the first answers those that name none"},
@@ -145,6 +152,19 @@ static const struct tool_option options[] = {
      .kind = TOOL_FLAG,
      .offset = offsetof(struct serve_settings, log_json),
      .help = "Write the log as JSON, one object a line"},
+    {.name = "log-journal",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, log_journal),
+     .value = "SOCKET",
+     .help =
+         "Write the log to systemd's journal through its socket /run/systemd/journal/stdout, as "
+         "a container does that has it mounted, instead of standard error"},
+    {.name = "log-tag",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, log_tag),
+     .value = "NAME",
+     .fallback = "distild",
+     .help = "The name of its lines there, for journalctl -t NAME"},
     {.name = "access-log",
      .kind = TOOL_FLAG,
      .offset = offsetof(struct serve_settings, access_log),
@@ -257,6 +277,20 @@ static distil_status read_models(const struct serve_settings *settings, struct s
     return DISTIL_OK;
 }
 
+/* Standard error, or the journal, whose stream then lasts as long as the program. */
+static distil_status open_log(const struct serve_settings *settings, struct server_log *log,
+                              distil_error *error)
+{
+    log->fd = STDERR_FILENO;
+    log->json = settings->log_json;
+    server_log_level_parse(settings->log_level, &log->level);
+    log->journal =
+        settings->log_journal || server_log_is_journal(STDERR_FILENO, getenv("JOURNAL_STREAM"));
+    return settings->log_journal
+               ? server_journal_open(settings->log_journal, settings->log_tag, &log->fd, error)
+               : DISTIL_OK;
+}
+
 static int run_serve(const void *given, int count, char **operands)
 {
     const struct serve_settings *settings = given;
@@ -270,15 +304,17 @@ static int run_serve(const void *given, int count, char **operands)
         distil_fail(&error, DISTIL_NO_MEMORY, "out of memory");
         return tool_failed("serve", &error);
     }
-    if (read_models(settings, models, &error)) {
+    if (read_models(settings, models, &error) || open_log(settings, &server.log, &error)) {
+        bool misused = error.code == DISTIL_INVALID;
         free(models);
-        return tool_misused("serve", error.message);
+        return misused ? tool_misused("serve", error.message) : tool_failed("serve", &error);
     }
     server.models = models->each;
     server.model_count = models->count;
     server.host = settings->host;
     server.port = (uint16_t)settings->port;
     server.uds = settings->uds;
+    server.listen_when_ready = settings->listen_when_ready;
     server.uds_mode = (unsigned)strtoul(settings->uds_mode, NULL, 8);
     server.workers = (int)settings->workers;
     server.threads = (int)settings->model.threads;
@@ -326,11 +362,7 @@ static int run_serve(const void *given, int count, char **operands)
     };
     server.tls_certificate = settings->tls_cert;
     server.tls_key = settings->tls_key;
-    server.log.fd = STDERR_FILENO;
-    server.log.json = settings->log_json;
-    server.log.journal = server_log_is_journal(STDERR_FILENO, getenv("JOURNAL_STREAM"));
     server.access_log = settings->access_log;
-    server_log_level_parse(settings->log_level, &server.log.level);
     /* A client that closes early must not end the server. */
     signal(SIGPIPE, SIG_IGN);
     distil_status status = server_run(&server, &error);

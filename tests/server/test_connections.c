@@ -422,6 +422,34 @@ START_TEST(unix_socket)
 }
 END_TEST
 
+START_TEST(no_connection_is_taken_before_it_is_ready)
+{
+    struct fixture f;
+    struct client client = {.length = 0};
+    struct reply reply;
+    char folder[] = "/tmp/distild-uds-XXXXXX", path[100];
+    distil_error error;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/socket", folder);
+    prepare(&f, "fake");
+    f.options.uds = path;
+    f.options.listen_when_ready = true;
+    ck_assert_int_eq(server_start(&f.options, &f.server, &error), DISTIL_OK);
+    ck_assert_int_lt(connect_unix(path), 0);
+    load(&f);
+    client.fd = connect_unix(path);
+    ck_assert_int_ge(client.fd, 0);
+    client_request(&client, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    client_close(&client);
+    stop(&f);
+    /* one that ends before it is ready has nothing to close */
+    ck_assert_int_eq(server_start(&f.options, &f.server, &error), DISTIL_OK);
+    server_free(f.server);
+    rmdir(folder);
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
     const TTest *const tests[] = {
@@ -434,6 +462,7 @@ static Suite *make_suite(void)
         peers_are_counted,
         no_descriptor_left,
         unix_socket,
+        no_connection_is_taken_before_it_is_ready,
     };
     Suite *suite = suite_create("connections");
     TCase *cases = tcase_create("connections");

@@ -4,12 +4,14 @@
 import json
 import os
 import re
+import socket
 import subprocess
+import tempfile
 import time
 import unittest
 
 import exposition
-from harness import MODEL, PROGRAM, SOURCE, environment, main
+from harness import MODEL, PROGRAM, SOURCE, environment, main, run
 from serving import ServeCase
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -128,6 +130,27 @@ class Requests(ServeCase):
         self.assertEqual(process.wait(60), 0)
         log.close()
         self.assertEqual([line for line in rest.splitlines() if not re.match(r"<[3467]>\d{4}-", line)], [])
+
+    def test_the_journal_is_reached_through_its_socket(self):
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+            path = f"{folder}/stdout"
+            listener.bind(path)
+            listener.listen()
+            listener.settimeout(60)
+            command = [str(PROGRAM), "serve", "--port", "0", "--model", str(MODEL), "--log-journal", path, "--log-tag", "reviews"]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment())
+            with listener.accept()[0] as connection, connection.makefile(encoding="utf-8") as log:
+                connection.settimeout(60)
+                self.assertEqual([log.readline().rstrip("\n") for _ in range(7)], ["reviews", "", "6", "1", "0", "0", "0"])
+                self.assertRegex(log.readline(), r"^<6>distild listening on ")
+                process.terminate()
+                rest = log.read().splitlines()
+            self.assertEqual((process.communicate(timeout=60)[1], process.returncode), (b"", 0))
+            self.assertTrue(rest and all(re.match(r"<[3467]>\d{4}-", line) for line in rest), rest)
+        for arguments, code, message in [(["--log-journal", f"{path}/none"], 1, "--log-journal: .*: No such file"),
+                                         (["--log-journal", "x" * 200], 2, "--log-journal: the path is longer"),
+                                         (["--log-journal", path, "--log-tag", "two\nlines"], 2, "--log-tag: 'two")]:
+            self.assertRegex(run("serve", "--port", "0", "--model", MODEL, *arguments, code=code)[1], message)
 
     def test_a_log_that_nobody_reads_holds_up_no_request(self):
         reading, writing = os.pipe()

@@ -37,6 +37,7 @@ static const struct tool_option options[] = {{.name = "loud",
                                               .kind = TOOL_TEXT,
                                               .offset = offsetof(struct settings, name),
                                               .value = "NAME",
+                                              .also = "TRY_NAME",
                                               .help = "Who"},
                                              {.name = "log-level",
                                               .kind = TOOL_CHOICE,
@@ -105,6 +106,7 @@ static void clear_environment(void)
     unsetenv("DISTILD_LOUD");
     unsetenv("DISTILD_JSON");
     unsetenv("DISTILD_NAME");
+    unsetenv("TRY_NAME");
     unsetenv("DISTILD_LOG_LEVEL");
     unsetenv("DISTILD_MAX_COUNT");
     unsetenv("DISTILD_SHARE");
@@ -161,6 +163,22 @@ START_TEST(an_option_wins_over_its_variable)
     ck_assert_int_eq(found.format, 2);
     ck_assert_int_eq(parse("--json=no"), DISTIL_OK);
     ck_assert_int_eq(found.format, 0);
+}
+END_TEST
+
+START_TEST(another_variable_counts_where_its_own_is_unset)
+{
+    setenv("TRY_NAME", "dave", 1);
+    ck_assert_int_eq(parse(""), DISTIL_OK);
+    ck_assert_str_eq(found.name, "dave");
+    setenv("DISTILD_NAME", "", 1);
+    ck_assert_int_eq(parse(""), DISTIL_OK);
+    ck_assert_str_eq(found.name, "dave");
+    setenv("DISTILD_NAME", "erin", 1);
+    ck_assert_int_eq(parse(""), DISTIL_OK);
+    ck_assert_str_eq(found.name, "erin");
+    ck_assert_int_eq(parse("-n frank"), DISTIL_OK);
+    ck_assert_str_eq(found.name, "frank");
 }
 END_TEST
 
@@ -282,6 +300,7 @@ START_TEST(tables_hold_together)
     for (const struct tool_option *option = which->options; option->name; option++) {
         tool_variable(variable, sizeof variable, option->name);
         ck_assert_msg(strstr(text, variable) != NULL, "help of %s lacks %s", which->name, variable);
+        ck_assert(!option->also || strstr(text, option->also));
         ck_assert_uint_lt(option->offset, which->settings_size);
         for (const struct tool_option *other = option + 1; other->name; other++) {
             ck_assert_str_ne(option->name, other->name);
@@ -316,6 +335,7 @@ int main(void)
     tcase_add_test(tests, reads_every_spelling);
     tcase_add_test(tests, lists_grow);
     tcase_add_test(tests, an_option_wins_over_its_variable);
+    tcase_add_test(tests, another_variable_counts_where_its_own_is_unset);
     tcase_add_loop_test(tests, says_what_is_wrong, 0, (int)(sizeof wrong / sizeof wrong[0]));
     tcase_add_test(tests, counts_operands);
     tcase_add_test(tests, measures_distance);
