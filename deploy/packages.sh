@@ -5,12 +5,14 @@
 #   deploy/packages.sh build         what it takes to build distild
 #   deploy/packages.sh build test    and to run its tests
 #   deploy/packages.sh build test ci and everything continuous integration uses
+#   deploy/packages.sh containers    to build and run its image without a Docker engine
 set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkg-config libopenblas-dev libmicrohttpd-dev libgnutls28-dev libjwt-dev libcrypt-dev libcjson-dev libutf8proc-dev nettle-dev libsqlite3-dev)
 test=(check g++ python3 curl openssl)
 ci=(clang clang-format clang-tidy python3-venv valgrind prometheus prometheus-alertmanager nginx-light)
 serve=(curl)
+containers=(buildah podman runc netavark aardvark-dns catatonit mmdebstrap iptables iproute2 systemd python3-venv curl)
 
 wanted=()
 for group in "$@"; do
@@ -19,8 +21,9 @@ for group in "$@"; do
     test) wanted+=("${test[@]}") ;;
     ci) wanted+=("${ci[@]}") ;;
     serve) wanted+=("${serve[@]}") ;;
+    containers) wanted+=("${containers[@]}") ;;
     *)
-        echo "packages.sh: unknown group '$group': expected build, test, serve or ci" >&2
+        echo "packages.sh: unknown group '$group': expected build, test, serve, ci or containers" >&2
         exit 2
         ;;
     esac

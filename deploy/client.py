@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Asks a running server what a file of cases says, and compares the answers. Needs nothing but Python.
+
+  deploy/client.py deploy/tests/cases.json
+  deploy/client.py CASES.json --url https://127.0.0.1:8443 --ca-cert cert.pem --wait 30
+
+Prints PASS, FAIL or SKIP for each case, with what was wrong, and how many there were. Exit status: 0 all passed, 1 some failed,
+2 the file or the command line is wrong. docs/containers.md describes the file.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import ssl
+import sys
+import time
+import urllib.parse
+
+FIELDS = {"name", "method", "path", "headers", "body", "raw", "status", "expect", "tolerance", "within_ms", "save", "needs"}
+
+
+class BadCases(Exception):
+    """The file of cases cannot be used."""
+
+
+def number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def differences(found, expected, tolerance, where="answer"):
+    """What in `found` is not as `expected` says, as sentences. Objects may have more fields than expected."""
+    if isinstance(expected, dict) and len(expected) == 1 and next(iter(expected)).startswith("$"):
+        (rule, argument), = expected.items()
+        if rule == "$matches":
+            good = isinstance(found, str) and re.search(argument, found)
+        elif rule == "$between":
+            good = number(found) and argument[0] <= found <= argument[1]
+        elif rule == "$length":
+            good = isinstance(found, (list, str, dict)) and len(found) == argument
+        else:
+            raise BadCases(f"unknown rule {rule}: expected $matches, $between or $length")
+        return [] if good else [f"{where} is {json.dumps(found)[:200]}, expected {rule[1:]} {json.dumps(argument)}"]
+    if isinstance(expected, dict) and isinstance(found, dict):
+        missing = [f"{where} lacks {json.dumps(key)}" for key in expected if key not in found]
+        return missing + [line for key in expected if key in found
+                          for line in differences(found[key], expected[key], tolerance, f"{where}.{key}")]
+    if isinstance(expected, list) and isinstance(found, list):
+        if len(found) != len(expected):
+            return [f"{where} has {len(found)} elements, expected {len(expected)}"]
+        return [line for i, pair in enumerate(zip(found, expected)) for line in differences(*pair, tolerance, f"{where}[{i}]")]
+    if number(expected) and number(found):
+        good = abs(found - expected) <= tolerance
+    else:
+        good = type(found) is type(expected) and found == expected
+    return [] if good else [f"{where} is {json.dumps(found)[:200]}, expected {json.dumps(expected)[:200]}"]
+
+
+def fill(value, variables):
+    """`value` with each ${NAME} in its strings replaced."""
+    if isinstance(value, str):
+        def replace(match):
+            if match.group(1) not in variables:
+                raise BadCases(f"nothing is known as ${{{match.group(1)}}}")
+            return variables[match.group(1)]
+        return re.sub(r"\$\{(\w+)\}", replace, value)
+    if isinstance(value, list):
+        return [fill(item, variables) for item in value]
+    if isinstance(value, dict):
+        return {key: fill(item, variables) for key, item in value.items()}
+    return value
+
+
+def read_cases(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            cases = json.load(file)["cases"]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise BadCases(f"{path}: expected an object with the list `cases`: {problem}") from None
+    if not isinstance(cases, list) or not cases:
+        raise BadCases(f"{path}: `cases` must be a list with at least one case")
+    for number_, case in enumerate(cases, 1):
+        where = f"{path}: case {number_}"
+        if not isinstance(case, dict) or not {"name", "path", "status"} <= case.keys():
+            raise BadCases(f"{where} needs name, path and status")
+        if case.keys() - FIELDS:
+            raise BadCases(f"{where}: unknown field {sorted(case.keys() - FIELDS)[0]}")
+        if "body" in case and "raw" in case:
+            raise BadCases(f"{where} has both body and raw")
+    return cases
+
+
+class Client:
+    def __init__(self, url, timeout, ca_cert):
+        target = urllib.parse.urlsplit(url)
+        if target.scheme not in ("http", "https") or not target.hostname:
+            raise BadCases(f"--url: '{url}' is not http://HOST:PORT or https://HOST:PORT")
+        self.host, self.port, self.timeout = target.hostname, target.port, timeout
+        self.tls = ssl.create_default_context(cafile=ca_cert) if target.scheme == "https" else None
+        self.prefix = target.path.rstrip("/")
+
+    def ask(self, method, path, body=None, headers=None):
+        """Returns (status, body as text, milliseconds)."""
+        began = time.monotonic()
+        if self.tls:
+            connection = http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=self.tls)
+        else:
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+        try:
+            connection.request(method, self.prefix + path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, response.read().decode("utf-8", "replace"), (time.monotonic() - began) * 1000
+        finally:
+            connection.close()
+
+    def wait(self, seconds):
+        """Whether /health answers 200 within that time."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                if self.ask("GET", "/health")[0] == 200:
+                    return True
+            except OSError:
+                pass
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.1)
+
+
+def run_case(client, case, variables):
+    """Problems with one case, and how many milliseconds its answer took."""
+    case = {**case, **{key: fill(case[key], variables) for key in ("path", "headers", "body", "raw") if key in case}}
+    body = case["raw"].encode() if "raw" in case else json.dumps(case["body"]).encode() if "body" in case else None
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    method = case.get("method", "GET" if body is None else "POST")
+    try:
+        status, text, took = client.ask(method, case["path"], body, {**headers, **case.get("headers", {})})
+    except (OSError, http.client.HTTPException) as problem:
+        return [f"no answer: {problem}"], 0.0
+    problems = []
+    if status != case["status"]:
+        problems.append(f"status {status}, expected {case['status']}: {text[:200]}")
+    elif "expect" in case or "save" in case:
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            return [f"the answer is not JSON: {text[:200]}"], took
+        if "expect" in case:
+            problems += differences(answer, fill(case["expect"], variables), case.get("tolerance", 1e-3))
+        for name, field in case.get("save", {}).items():
+            if isinstance(answer, dict) and isinstance(answer.get(field), str):
+                variables[name] = answer[field]
+            else:
+                problems.append(f"the answer has no text in {field}")
+    if took > case.get("within_ms", float("inf")):
+        problems.append(f"took {took:.0f} ms, expected at most {case['within_ms']}")
+    return problems, took
+
+
+def run_cases(client, cases):
+    variables, count = {}, {"PASS": 0, "FAIL": 0, "SKIP": 0}
+    for case in cases:
+        needs = case.get("needs", [])
+        for name in needs:
+            if os.environ.get(name):
+                variables[name] = os.environ[name]
+        absent = [name for name in needs if name not in variables]
+        problems, took = ([], 0.0) if absent else run_case(client, case, variables)
+        outcome = "SKIP" if absent else "FAIL" if problems else "PASS"
+        count[outcome] += 1
+        print(f"{outcome}  {case['name']}" + (f" ({took:.0f} ms)" if outcome == "PASS" else ""))
+        for line in problems or [f"{name} is not known" for name in absent]:
+            print(f"      {line}")
+    print(f"{count['PASS']} passed, {count['FAIL']} failed, {count['SKIP']} skipped")
+    return 1 if count["FAIL"] else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", help="JSON file of cases")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="server to ask (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="that an answer may take (%(default)s)")
+    parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for /health to answer 200 first (%(default)s)")
+    parser.add_argument("--ca-cert", metavar="FILE", help="certificates to trust with https, in PEM")
+    arguments = parser.parse_args()
+    try:
+        cases = read_cases(arguments.cases)
+        client = Client(arguments.url, arguments.timeout, arguments.ca_cert)
+        if arguments.wait and not client.wait(arguments.wait):
+            print(f"FAIL  {arguments.url}/health did not answer 200 within {arguments.wait:g} s")
+            return 1
+        return run_cases(client, cases)
+    except (BadCases, OSError, ssl.SSLError) as problem:
+        print(f"client.py: {problem}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

