@@ -94,17 +94,25 @@ size_t server_drift_distinct(struct server_drift_sample reference,
     return count;
 }
 
+/* The test whose p-value fits the values. */
+static enum server_drift_test choose_p_value(enum server_drift_kind kind,
+                                             struct server_drift_sample reference,
+                                             struct server_drift_sample current)
+{
+    size_t distinct = server_drift_distinct(reference, current);
+    if (kind != SERVER_DRIFT_CATEGORIES && distinct > FEW_VALUES)
+        return SERVER_DRIFT_KS;
+    return distinct > 2 ? SERVER_DRIFT_CHI_SQUARED : SERVER_DRIFT_Z;
+}
+
 enum server_drift_test server_drift_choose(enum server_drift_kind kind,
                                            struct server_drift_sample reference,
                                            struct server_drift_sample current)
 {
-    size_t distinct = server_drift_distinct(reference, current);
-    bool by_value = kind == SERVER_DRIFT_CATEGORIES || distinct <= FEW_VALUES;
-    if (reference.count > SERVER_DRIFT_SMALL)
-        return by_value ? SERVER_DRIFT_JENSEN_SHANNON : SERVER_DRIFT_WASSERSTEIN;
-    if (!by_value)
-        return SERVER_DRIFT_KS;
-    return distinct > 2 ? SERVER_DRIFT_CHI_SQUARED : SERVER_DRIFT_Z;
+    enum server_drift_test small = choose_p_value(kind, reference, current);
+    if (reference.count <= SERVER_DRIFT_SMALL)
+        return small;
+    return small == SERVER_DRIFT_KS ? SERVER_DRIFT_WASSERSTEIN : SERVER_DRIFT_JENSEN_SHANNON;
 }
 
 /* ---- p-values ---- */
@@ -341,4 +349,15 @@ double server_drift_score(enum server_drift_test test, enum server_drift_kind ki
         break;
     }
     return NAN;
+}
+
+double server_drift_p_value(enum server_drift_kind kind, struct server_drift_sample reference,
+                            struct server_drift_sample current)
+{
+    enum server_drift_test test = choose_p_value(kind, reference, current);
+    double n = (double)reference.count, m = (double)current.count;
+    if (test != SERVER_DRIFT_KS)
+        return server_drift_score(test, kind, reference, current);
+    return server_drift_kolmogorov(fmax(rint(n * m / (n + m)), 1),
+                                   server_drift_ks_distance(reference, current));
 }

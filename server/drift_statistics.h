@@ -55,6 +55,11 @@ double server_drift_threshold(enum server_drift_test test);
 /* Whether a score says that there is drift. */
 bool server_drift_exceeds(enum server_drift_test test, double score);
 
+/* How likely samples of one distribution are at least as far apart: the p-value of the test that decides
+ * for small references, KS's by its distribution for many rows whatever their number. */
+double server_drift_p_value(enum server_drift_kind kind, struct server_drift_sample reference,
+                            struct server_drift_sample current);
+
 /* Different values in both samples together. */
 size_t server_drift_distinct(struct server_drift_sample reference,
                              struct server_drift_sample current);

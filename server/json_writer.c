@@ -150,6 +150,23 @@ void server_json_float(struct server_json *json, float value)
     put(json, text, (size_t)length);
 }
 
+void server_json_double(struct server_json *json, double value)
+{
+    char text[32];
+    int digits, length = 0;
+    if (!isfinite(value)) {
+        server_json_null(json);
+        return;
+    }
+    for (digits = 6; digits <= 17; digits++) {
+        length = snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    separate(json);
+    put(json, text, (size_t)length);
+}
+
 void server_json_fixed(struct server_json *json, double value, int decimals)
 {
     char text[400];
@@ -198,6 +215,12 @@ void server_json_put_float(struct server_json *json, const char *key, float valu
 {
     server_json_key(json, key);
     server_json_float(json, value);
+}
+
+void server_json_put_double(struct server_json *json, const char *key, double value)
+{
+    server_json_key(json, key);
+    server_json_double(json, value);
 }
 
 void server_json_put_integer(struct server_json *json, const char *key, int64_t value)

@@ -27,6 +27,8 @@ void server_json_string_n(struct server_json *json, const char *text, size_t len
 void server_json_string(struct server_json *json, const char *text);
 /* The shortest decimal that reads back as the same float; null for what JSON has no number for. */
 void server_json_float(struct server_json *json, float value);
+/* The same of a double. */
+void server_json_double(struct server_json *json, double value);
 /* With the given number of decimals, 0 to 9; null for what JSON has no number for. */
 void server_json_fixed(struct server_json *json, double value, int decimals);
 void server_json_integer(struct server_json *json, int64_t value);
@@ -38,6 +40,7 @@ void server_json_raw(struct server_json *json, const char *text, size_t length);
 /* "key": value in one call. */
 void server_json_put_string(struct server_json *json, const char *key, const char *text);
 void server_json_put_float(struct server_json *json, const char *key, float value);
+void server_json_put_double(struct server_json *json, const char *key, double value);
 void server_json_put_integer(struct server_json *json, const char *key, int64_t value);
 void server_json_put_bool(struct server_json *json, const char *key, bool value);
 

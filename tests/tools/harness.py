@@ -36,6 +36,7 @@ COMMANDS = [
     "keys",
     "log",
     "recommend",
+    "drift",
     "version",
 ]
 

@@ -1,0 +1,13 @@
+/* drift_projection.h: embeddings made short enough to keep with every prediction. */
+#ifndef SERVER_DRIFT_PROJECTION_H
+#define SERVER_DRIFT_PROJECTION_H
+
+enum { SERVER_DRIFT_PROJECTION = 16 }; /* numbers of a projection */
+
+/* Multiplies an embedding (hidden) by a fixed matrix of numbers drawn from the normal distribution, the
+ * same for every embedding of a width: what distances and angles there are between embeddings stays
+ * about as it was (Johnson and Lindenstrauss, 1984). */
+void server_drift_project(const float *embedding, int hidden,
+                          float projection[SERVER_DRIFT_PROJECTION]);
+
+#endif
