@@ -43,6 +43,7 @@ struct server_exchange {
     char id[SERVER_ID_SIZE]; /* as the client gave it, or made here */
     int64_t began;           /* monotonic nanoseconds */
     struct server_address client;
+    bool accepts_html;    /* rather than JSON */
     char who[SERVER_WHO]; /* "key:NAME" of the credential shown; "" for anybody */
 
     char *body; /* not NUL-terminated; NULL when empty */
@@ -92,6 +93,7 @@ struct server_exchange {
 #define SERVER_ERROR_UNAUTHORIZED "Unauthorized"
 #define SERVER_ERROR_FORBIDDEN "Forbidden"
 #define SERVER_ERROR_RATE "RateLimited"
+#define SERVER_ERROR_CONFLICT "Conflict"
 
 /* Answers with what was written; 500 when memory ran out. Empties the writer. */
 void server_answer(struct server_exchange *exchange, unsigned status, struct server_json *json);

@@ -57,6 +57,8 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
             headers->authorization = value;
         } else if (strcasecmp(name, "Access-Control-Request-Method") == 0) {
             headers->requested_method = value;
+        } else if (strcasecmp(name, "Accept") == 0) {
+            headers->accept = value;
         }
         break;
     case 'c':
@@ -153,4 +155,11 @@ const char *server_headers_problem(const struct server_headers *headers, bool is
     if (headers->api_keys > 1)
         return "X-API-Key is given more than once";
     return NULL;
+}
+
+bool server_headers_accept_html(const struct server_headers *headers)
+{
+    const char *html = headers->accept ? strcasestr(headers->accept, "text/html") : NULL;
+    const char *json = headers->accept ? strcasestr(headers->accept, "application/json") : NULL;
+    return html && (!json || html < json);
 }

@@ -21,6 +21,7 @@ struct server_headers {
     uint64_t content_length;
     const char *content_type, *content_encoding, *transfer_encoding, *request_id, *traceparent,
         *request_timeout;
+    const char *accept; /* the last one, where it is given several times */
     const char *authorization, *api_key;
     unsigned authorizations, api_keys, traceparents; /* how often each is given */
     const char *origin, *requested_method;           /* of the CORS protocol */
@@ -41,6 +42,10 @@ const char *server_headers_problem(const struct server_headers *headers, bool is
 /* The milliseconds of X-Request-Timeout-Ms: 0 where it is not given, -1 where it is no whole number
  * of at least 1. One too large for the type is the largest. */
 int64_t server_headers_timeout(const struct server_headers *headers);
+
+/* Whether the client would rather have HTML than JSON: it names text/html, and not application/json
+ * before it. */
+bool server_headers_accept_html(const struct server_headers *headers);
 
 /* Whether they say that a body follows. */
 static inline bool server_headers_frame_body(const struct server_headers *headers)

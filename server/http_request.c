@@ -176,6 +176,7 @@ struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connecti
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     http->exchange.client = server_address_of(info ? info->client_addr : NULL);
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
+    http->exchange.accepts_html = server_headers_accept_html(&http->headers);
     identify(thread, http);
     server_access_locate(thread->server->access, &http->exchange, &http->headers);
     /* the version follows the target in the library's buffer, unless a NUL cut the target short */

@@ -21,6 +21,7 @@ struct server_peers;
 struct server_prediction_log;
 struct server_reader;
 struct server_state_dir;
+struct server_drift_monitor;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
 
@@ -46,7 +47,8 @@ struct server {
     struct server_metrics *metrics; /* a meter for each HTTP thread, each worker, and the rest */
     struct server_lanes lanes;
     struct server_models *models;
-    struct server_reloader *reloader; /* from READY on */
+    struct server_reloader *reloader;   /* from READY on */
+    struct server_drift_monitor *drift; /* from READY on; NULL where there is no state directory */
     struct server_reload_record reloads[SERVER_RELOADABLE];
     struct server_queue *queue;
     struct server_workers *workers;

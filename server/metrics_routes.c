@@ -2,6 +2,7 @@
  * model. */
 #include <stdlib.h>
 
+#include "server/drift_monitor.h"
 #include "server/exchange.h"
 #include "server/internal.h"
 #include "server/log_writer.h"
@@ -158,6 +159,8 @@ void server_handle_metrics(struct server_exchange *exchange)
         server_metrics_write(server->metrics, out);
         if (server_get_state(server) != SERVER_LOADING)
             write_models(server->models, out);
+        if (server_get_state(server) != SERVER_LOADING && server->drift)
+            server_drift_monitor_write(server->drift, out);
         server_metrics_write_process(server->metrics, out);
         failed = ferror(out) != 0;
         failed = fclose(out) != 0 || failed;

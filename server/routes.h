@@ -10,6 +10,7 @@ void server_handle_metrics(struct server_exchange *exchange);      /* GET /metri
 void server_handle_metrics_json(struct server_exchange *exchange); /* GET /metrics.json */
 void server_handle_openapi(struct server_exchange *exchange);      /* GET /openapi.json */
 void server_handle_docs(struct server_exchange *exchange);         /* GET /docs */
+void server_handle_drift(struct server_exchange *exchange);        /* GET /drift */
 void server_handle_models(struct server_exchange *exchange);       /* GET /models */
 void server_handle_predict(struct server_exchange *exchange);      /* POST /predict */
 void server_handle_prediction(struct server_exchange *exchange);   /* POST /prediction */

@@ -10,6 +10,7 @@
 
 #include "engine/cpus.h"
 #include "server/access.h"
+#include "server/drift_monitor.h"
 #include "server/http.h"
 #include "server/internal.h"
 #include "server/listener.h"
@@ -57,6 +58,9 @@ struct server_options server_options_default(void)
         .idle_timeout_seconds = 75,
         .drain_timeout_seconds = 30,
         .predictions = {.enabled = true, .days = 30, .max_bytes = 1 << 30},
+        .drift_window = "1d",
+        .drift_interval_seconds = 3600,
+        .drift_min_rows = 200,
         .access = {.session_seconds = 12 * 3600},
         .log = {.fd = STDERR_FILENO, .level = SERVER_LOG_INFO},
     };
@@ -100,6 +104,8 @@ static distil_status check_options(const struct server_options *o, distil_error 
         {"session-seconds", o->access.session_seconds, 1, 31536000},
         {"drain-delay", o->drain_delay_seconds, 0, 86400},
         {"drain-timeout", o->drain_timeout_seconds, 0, 86400},
+        {"drift-interval", o->drift_interval_seconds, 0, 31536000},
+        {"drift-min-rows", o->drift_min_rows, 1, 100000000},
         {"models", o->model_count, 0, 1024},
         {"log-days", o->predictions.days, 0, 36500},
         {"log-max-bytes", o->predictions.max_bytes, 0, INT64_MAX},
@@ -249,6 +255,24 @@ distil_status server_start(const struct server_options *options, struct server *
     return DISTIL_OK;
 }
 
+/* Watches what is predicted by the model that answers where requests name none. */
+static distil_status watch_drift(struct server *server, distil_error *error)
+{
+    const struct server_options *options = &server->options;
+    const char *name = options->models[0].name;
+    const struct server_drift_settings settings = {
+        .state_dir = server->state_dir,
+        .model = name ? name : SERVER_DEFAULT_MODEL,
+        .window = options->drift_window,
+        .interval_seconds = options->drift_interval_seconds,
+        .min_rows = options->drift_min_rows,
+        .log = &options->log,
+    };
+    if (!server->state_dir)
+        return DISTIL_OK;
+    return server_drift_monitor_start(&settings, &server->drift, error);
+}
+
 distil_status server_load(struct server *server, distil_error *error)
 {
     const struct server_options *options = &server->options;
@@ -260,6 +284,8 @@ distil_status server_load(struct server *server, distil_error *error)
         status =
             server_reloader_start(server->models, server->queue, &options->log,
                                   &server->reloads[SERVER_RELOAD_MODELS], &server->reloader, error);
+    if (!status)
+        status = watch_drift(server, error);
     if (status)
         return status;
     atomic_store_explicit(&server->state, SERVER_READY, memory_order_release);
@@ -371,6 +397,7 @@ void server_free(struct server *server)
     server_workers_free(server->workers);
     server_reader_free(server->reader);
     server_login_stop(server->login);
+    server_drift_monitor_free(server->drift);
     server_reloader_free(server->reloader);
     /* after which no connection is suspended */
     server_prediction_log_end_feedback(server->predictions);

@@ -88,6 +88,10 @@ struct server_options {
     const char *state_dir; /* of what outlives the server, see state_dir.h; NULL: nothing does */
     bool state_required;   /* does not start without it; else it warns and keeps nothing */
     struct server_prediction_options predictions;
+    const char
+        *drift_window; /* of the predictions that are compared with the reference, such as "1d" */
+    int drift_interval_seconds; /* between comparisons; 0: only when asked */
+    int drift_min_rows;         /* predictions that a comparison takes at least */
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     struct server_log log;

@@ -28,6 +28,8 @@ struct serve_settings {
     const char *state_dir, *log_text;
     bool prediction_log;
     long log_days, log_max_bytes;
+    const char *drift_window;
+    long drift_interval, drift_min_rows;
 };
 
 #define NUMBER(member_, name_, value_, low_, high_, fallback_, help_)                              \
@@ -141,6 +143,17 @@ static const struct tool_option options[] = {
            "That it keeps predictions; 0 keeps them for ever"),
     NUMBER(log_max_bytes, "log-max-bytes", "BYTES", 0, 1e15, "1073741824",
            "That they may take on disk, beyond which the oldest are deleted; 0 for any"),
+    {.name = "drift-window",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, drift_window),
+     .value = "RANGE",
+     .fallback = "1d",
+     .help = "Predictions that GET /drift and the gauges compare with the reference: the last 36h, "
+             "7d and the like"},
+    NUMBER(drift_interval, "drift-interval", "SECONDS", 0, 31536000, "3600",
+           "Between such comparisons in the background; 0 for none but those asked for"),
+    NUMBER(drift_min_rows, "drift-min-rows", "N", 1, 100000000, "200",
+           "Predictions that one takes at least"),
     {.name = "log-level",
      .kind = TOOL_CHOICE,
      .offset = offsetof(struct serve_settings, log_level),
@@ -360,6 +373,9 @@ static int run_serve(const void *given, int count, char **operands)
         .days = (int)settings->log_days,
         .max_bytes = settings->log_max_bytes,
     };
+    server.drift_window = settings->drift_window;
+    server.drift_interval_seconds = (int)settings->drift_interval;
+    server.drift_min_rows = (int)settings->drift_min_rows;
     server.tls_certificate = settings->tls_cert;
     server.tls_key = settings->tls_key;
     server.access_log = settings->access_log;

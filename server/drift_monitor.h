@@ -1,0 +1,48 @@
+/* drift_monitor.h: the server's predictions compared with the reference, by a thread of its own and at
+ * the lowest priority: at an interval, and when somebody asks. */
+#ifndef SERVER_DRIFT_MONITOR_H
+#define SERVER_DRIFT_MONITOR_H
+
+#include <stdio.h>
+
+#include "server/drift_rows.h"
+#include "server/log.h"
+
+struct server_drift_monitor;
+
+/* Strings must outlive the monitor. */
+struct server_drift_settings {
+    const char *state_dir; /* NULL: there is none, and nothing to compare */
+    const char *model;     /* whose predictions */
+    const char *window;    /* what is compared: a range as drift_range.h reads it */
+    int interval_seconds;  /* 0: only when asked */
+    int min_rows;          /* that each side must have */
+    const struct server_log *log;
+};
+
+/* What came of a comparison. */
+struct server_drift_outcome {
+    /* DISTIL_NOT_FOUND: there is no reference, or no log; DISTIL_INVALID: too few predictions;
+     * DISTIL_BUSY: the monitor was stopped first. */
+    distil_status status;
+    distil_error error;
+    char *json, *html; /* where the status is DISTIL_OK */
+    size_t json_length, html_length;
+};
+
+/* Called from the monitor's thread. The outcome is good until it returns. */
+typedef void server_drift_done(void *context, const struct server_drift_outcome *outcome);
+
+/* DISTIL_INVALID for a window that is no range. */
+distil_status server_drift_monitor_start(const struct server_drift_settings *settings,
+                                         struct server_drift_monitor **monitor,
+                                         distil_error *error);
+/* Has done called once, with an outcome that is at most a minute old. */
+distil_status server_drift_monitor_ask(struct server_drift_monitor *monitor,
+                                       server_drift_done *done, void *context, distil_error *error);
+/* Writes the gauges of the last comparison that was possible. */
+void server_drift_monitor_write(struct server_drift_monitor *monitor, FILE *out);
+/* Answers who waits, stops, frees. NULL is ignored. */
+void server_drift_monitor_free(struct server_drift_monitor *monitor);
+
+#endif

@@ -1,0 +1,98 @@
+/* drift_routes.c: GET /drift, answered by the thread that compares predictions. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/drift_monitor.h"
+#include "server/exchange.h"
+#include "server/internal.h"
+#include "server/routes.h"
+
+/* What the monitor said, for finish. */
+struct answer {
+    bool html;
+    distil_status status;
+    distil_error error;
+    char *text;
+    size_t length;
+};
+
+static void answer_free(void *request)
+{
+    struct answer *answer = request;
+    free(answer->text);
+    free(answer);
+}
+
+static void on_compared(void *context, const struct server_drift_outcome *outcome)
+{
+    struct server_exchange *exchange = context;
+    struct answer *answer = exchange->request;
+    const char *text = answer->html ? outcome->html : outcome->json;
+    answer->status = outcome->status;
+    answer->error = outcome->error;
+    answer->length = answer->html ? outcome->html_length : outcome->json_length;
+    if (!answer->status) {
+        answer->text = malloc(answer->length);
+        if (answer->text)
+            memcpy(answer->text, text, answer->length);
+    }
+    exchange->wake(exchange);
+}
+
+static void submit(struct server_exchange *exchange)
+{
+    struct answer *answer = exchange->request;
+    answer->status =
+        server_drift_monitor_ask(exchange->server->drift, on_compared, exchange, &answer->error);
+    if (answer->status)
+        exchange->wake(exchange);
+}
+
+static void finish(struct server_exchange *exchange)
+{
+    struct answer *answer = exchange->request;
+    const char *message = answer->error.message;
+    char *text = answer->text;
+    switch (answer->status) {
+    case DISTIL_OK:
+        answer->text = NULL; /* the exchange takes it over */
+        server_answer_text(exchange, answer->html ? "text/html; charset=utf-8" : NULL, text,
+                           answer->length);
+        break;
+    case DISTIL_NOT_FOUND:
+    case DISTIL_INVALID:
+        server_fail(exchange, 409, SERVER_ERROR_CONFLICT, NULL, "%s", message);
+        break;
+    case DISTIL_BUSY:
+        exchange->retry_after = 1;
+        server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL, "%s", message);
+        break;
+    default:
+        server_log_printf(&exchange->server->options.log, SERVER_LOG_ERROR,
+                          "predictions could not be compared: %s", message);
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL,
+                    "predictions could not be compared: %s", distil_strerror(answer->status));
+        break;
+    }
+}
+
+void server_handle_drift(struct server_exchange *exchange)
+{
+    struct answer *answer;
+    if (!exchange->server->state_dir) {
+        server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
+                    "this server keeps no predictions, as it has no directory of state "
+                    "(--state-dir)");
+        return;
+    }
+    answer = calloc(1, sizeof(*answer));
+    if (!answer) {
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
+        return;
+    }
+    answer->html = exchange->accepts_html;
+    exchange->request = answer;
+    exchange->request_free = answer_free;
+    exchange->submit = submit;
+    exchange->finish = finish;
+}
