@@ -1,5 +1,5 @@
 # What `cmake --install` puts where: the program, the library with its headers and pkg-config file, the manual page, the
-# bundled model, and the licences of all of it.
+# bundled models, and the licences of all of it.
 
 # The pkg-config file finds its prefix from where it lies, so that `cmake --install --prefix` may put it anywhere.
 file(RELATIVE_PATH DISTILD_PC_PREFIX "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
@@ -22,6 +22,6 @@ install(FILES ${PROJECT_BINARY_DIR}/distil.pc DESTINATION ${CMAKE_INSTALL_LIBDIR
 install(FILES ${PROJECT_SOURCE_DIR}/docs/distild.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/docs/third-party-notices.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
-# The model, its card and its measured quality.
+# The models, their cards and their measured quality.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/weights/ DESTINATION ${CMAKE_INSTALL_DATADIR}/distild
-  FILES_MATCHING PATTERN "*.distild" PATTERN "sst2-minilm*.md" PATTERN "*evaluation.json")
+  FILES_MATCHING PATTERN "*.distild" PATTERN "*.md" PATTERN "*evaluation.json")

@@ -8,7 +8,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MODEL_FILE "sst2-minilm.distild"
+/* What comes for a task; NULL for none. */
+static const char *file_for(distil_task task)
+{
+    switch (task) {
+    case DISTIL_TASK_NONE:
+        return "all-minilm-l6-v2.distild";
+    case DISTIL_TASK_CLASSIFY:
+        return "sst2-minilm.distild";
+    case DISTIL_TASK_ANSWER:
+        return "qa-minilm.distild";
+    case DISTIL_TASK_TOKENS:
+        break;
+    }
+    return NULL;
+}
 
 static distil_status keep(char **path, const char *found, distil_error *error)
 {
@@ -16,39 +30,49 @@ static distil_status keep(char **path, const char *found, distil_error *error)
     return *path ? DISTIL_OK : distil_fail(error, DISTIL_NO_MEMORY, "no memory for a path");
 }
 
+enum { FOUND_SIZE = PATH_MAX + 128 };
+
 /* Looks in `above` of the directory that holds the file at path: "" or "/..", and so on. */
-static bool find_near(const char *file, const char *above, char *found, size_t size)
+static bool find_near(const char *file, const char *above, const char *model,
+                      char found[FOUND_SIZE])
 {
     const char *slash = file ? strrchr(file, '/') : NULL;
     if (!slash)
         return false;
-    snprintf(found, size, "%.*s%s/share/distild/" MODEL_FILE, (int)(slash - file), file, above);
+    snprintf(found, FOUND_SIZE, "%.*s%s/share/distild/%s", (int)(slash - file), file, above, model);
     return access(found, R_OK) == 0;
 }
 
-distil_status engine_bundled_model(char **path, distil_error *error)
+distil_status distil_bundled(distil_task task, char **path, distil_error *error)
 {
-    char program[PATH_MAX], found[PATH_MAX + 64];
-    const char *named = getenv("DISTILD_MODEL");
+    char program[PATH_MAX], found[FOUND_SIZE];
+    const char *model = file_for(task);
     Dl_info library = {0};
     *path = NULL;
-    if (named && *named)
-        return keep(path, named, error);
+    if (!model)
+        return distil_fail(error, DISTIL_NOT_FOUND, "no model of that task is bundled");
 
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     program[length > 0 ? length : 0] = 0;
     /* An address of this code, so that a program elsewhere finds what its shared library was installed with. */
     static const char here;
     dladdr(&here, &library);
-    if (find_near(program, "", found, sizeof found) ||
-        find_near(program, "/..", found, sizeof found) ||
-        find_near(library.dli_fname, "/..", found, sizeof found) ||
-        find_near(library.dli_fname, "/../..", found, sizeof found))
+    if (find_near(program, "", model, found) || find_near(program, "/..", model, found) ||
+        find_near(library.dli_fname, "/..", model, found) ||
+        find_near(library.dli_fname, "/../..", model, found))
         return keep(path, found, error);
-    if (access(DISTILD_DATA_DIR "/" MODEL_FILE, R_OK) == 0)
-        return keep(path, DISTILD_DATA_DIR "/" MODEL_FILE, error);
+    snprintf(found, sizeof found, DISTILD_DATA_DIR "/%s", model);
+    if (access(found, R_OK) == 0)
+        return keep(path, found, error);
     return distil_fail(error, DISTIL_NOT_FOUND,
-                       "no model was named, and the bundled " MODEL_FILE
-                       " is in share/distild neither beside nor above the program or its library, "
-                       "nor in " DISTILD_DATA_DIR);
+                       "no model was named, and the bundled %s is in share/distild neither beside "
+                       "nor above the program or its library, nor in " DISTILD_DATA_DIR,
+                       model);
+}
+
+distil_status engine_default_model(char **path, distil_error *error)
+{
+    const char *named = getenv("DISTILD_MODEL");
+    return named && *named ? keep(path, named, error)
+                           : distil_bundled(DISTIL_TASK_CLASSIFY, path, error);
 }

@@ -1,12 +1,10 @@
-/* bundled.h: where the model that comes with the program lies. */
+/* bundled.h: the model that is opened where none is named. */
 #ifndef ENGINE_BUNDLED_H
 #define ENGINE_BUNDLED_H
 
-#include "weights/distil_status.h"
+#include "engine/distil.h"
 
-/* The path of the bundled classifier, to be freed: what DISTILD_MODEL names, else the first that exists of share/distild beside the
- * program (a build directory), beside its directory (installed), beside the shared library's, and in the directory
- * it was configured to be installed to. DISTIL_NOT_FOUND names the places. */
-distil_status engine_bundled_model(char **path, distil_error *error);
+/* The path of the model that DISTILD_MODEL names, else of the bundled classifier, to be freed. */
+distil_status engine_default_model(char **path, distil_error *error);
 
 #endif

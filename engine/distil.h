@@ -68,9 +68,12 @@ typedef struct {
     double load_seconds;
 } distil_info;
 
+/* The path of the model of a task that comes with the program, to be freed by free: the first that exists in share/distild
+ * beside the program (a build directory), beside its directory (installed), beside the shared library's, and in the directory
+ * it was configured to be installed to. DISTIL_NOT_FOUND names the places. */
+DISTIL_API distil_status distil_bundled(distil_task task, char **path, distil_error *error);
 /* path: a model file or a HuggingFace directory; NULL: the model that DISTILD_MODEL names, else
- * the bundled one, from share/distild beside or above the program or the library. options may be
- * NULL. */
+ * the bundled text classifier. options may be NULL. */
 DISTIL_API distil_status distil_model_open(const char *path, const distil_options *options,
                                            distil_model **model, distil_error *error);
 /* Reads the whole model file and compares its digest (DISTIL_FORMAT where it differs), which opening

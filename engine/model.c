@@ -299,7 +299,7 @@ distil_status distil_model_open(const char *path, const distil_options *options,
         status = choose_scheme(options, &model->kernels, &model->scheme, error);
     }
     if (!status && !path) {
-        status = engine_bundled_model(&bundled, error);
+        status = engine_default_model(&bundled, error);
         path = bundled;
     }
     if (!status)

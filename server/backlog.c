@@ -155,7 +155,6 @@ static int take_texts(struct server_backlog *backlog, struct server_flow *flow,
                       struct server_batch *batch, int max_tokens, int64_t now)
 {
     struct server_job *job = flow->head;
-    size_t labels = (size_t)job->model->info->label_count;
     int first = job->next;
     if (first == 0)
         job->taken = now;
@@ -164,7 +163,7 @@ static int take_texts(struct server_backlog *backlog, struct server_flow *flow,
         if (batch->count > 0 && tokens > max_tokens - batch->tokens)
             break;
         batch->texts[batch->count] = job->texts[i];
-        batch->logits[batch->count] = job->logits + (size_t)i * labels;
+        batch->outputs[batch->count] = job->outputs[i];
         batch->jobs[batch->count] = job;
         batch->count++;
         batch->tokens += pass_text(backlog, flow, job);
@@ -253,7 +252,7 @@ void server_batch_expire(struct server_batch *batch, int64_t now, struct server_
             continue;
         }
         batch->texts[kept] = batch->texts[i];
-        batch->logits[kept] = batch->logits[i];
+        batch->outputs[kept] = batch->outputs[i];
         batch->jobs[kept++] = job;
     }
     batch->count = kept;

@@ -160,13 +160,31 @@ bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
     return job->status == DISTIL_OK;
 }
 
-bool server_work_use(struct server_exchange *exchange, const char *name)
+/* What a model of a task has, and what it can do with that. */
+static const struct {
+    const char *head, *ability;
+} tasks[] = {
+    [DISTIL_TASK_NONE] = {"embeddings of its own", "embed texts"},
+    [DISTIL_TASK_CLASSIFY] = {"classification head", "predict labels"},
+    [DISTIL_TASK_TOKENS] = {"token classification head", "label tokens"},
+    [DISTIL_TASK_ANSWER] = {"question answering head", "answer questions"},
+};
+
+bool server_work_use_task(struct server_exchange *exchange, const char *name, distil_task task)
 {
-    exchange->model = server_models_use(exchange->server->models, name);
-    if (!exchange->model)
+    struct server_models *models = exchange->server->models;
+    exchange->model = name ? server_models_use(models, name) : server_models_use_task(models, task);
+    if (!exchange->model && name)
         server_fail(exchange, 404, SERVER_ERROR_NOT_FOUND, "model",
                     "there is no model named \"%.100s\": GET /models lists those there are", name);
-    return exchange->model != NULL;
+    else if (!exchange->model)
+        server_fail(exchange, 404, SERVER_ERROR_NOT_FOUND, NULL,
+                    "there is no model that can %s: GET /models lists those there are",
+                    tasks[task].ability);
+    else if (exchange->model->info->task != task)
+        server_fail(exchange, 424, SERVER_ERROR_BACKEND, NULL,
+                    "the model has no %s, so it cannot %s", tasks[task].head, tasks[task].ability);
+    return exchange->model && !exchange->status;
 }
 
 void server_work_leave(struct server_exchange *exchange)
@@ -177,20 +195,36 @@ void server_work_leave(struct server_exchange *exchange)
 
 bool server_work_create(struct server_exchange *exchange, int count)
 {
-    struct server_model *model = exchange->model;
     struct server_job *job = &exchange->job;
-    size_t texts = (size_t)count * sizeof(distil_tokens *);
-    size_t logits = (size_t)count * (size_t)model->info->label_count * sizeof(float);
-    char *memory = malloc(texts + logits);
-    if (!memory) {
+    distil_tokens **texts = calloc((size_t)count, sizeof(distil_tokens *));
+    if (!texts) {
         server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
         return false;
     }
-    memset(memory, 0, texts);
-    job->model = model;
+    job->model = exchange->model;
     job->count = count;
-    job->texts = (distil_tokens **)(void *)memory;
-    job->logits = (float *)(void *)(memory + texts);
+    job->texts = texts;
+    return true;
+}
+
+bool server_work_make_outputs(struct server_exchange *exchange)
+{
+    struct server_job *job = &exchange->job;
+    size_t floats = 0, pointers = (size_t)job->count * sizeof(float *);
+    float *output;
+    int i;
+    for (i = 0; i < job->count; i++)
+        floats += server_model_width(job->model, job->texts[i]);
+    job->outputs = malloc(pointers + floats * sizeof(float));
+    if (!job->outputs) {
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
+        return false;
+    }
+    output = (float *)(void *)((char *)(void *)job->outputs + pointers);
+    for (i = 0; i < job->count; i++) {
+        job->outputs[i] = output;
+        output += server_model_width(job->model, job->texts[i]);
+    }
     return true;
 }
 
@@ -211,7 +245,7 @@ distil_status server_work_encode(struct server_exchange *exchange, int i, const 
     struct server_token_pool *pool = exchange->pool;
     int64_t began = server_now();
     distil_status status;
-    if (pool->count > 0)
+    if (pool->count > 0 && !job->texts[i])
         job->texts[i] = pool->free[--pool->count];
     status = distil_encode(job->model->model, text, strlen(text), pair, pair ? strlen(pair) : 0,
                            truncation, &job->texts[i], error);
@@ -223,6 +257,17 @@ distil_status server_work_encode(struct server_exchange *exchange, int i, const 
     if (distil_tokens_truncated(job->texts[i]))
         server_count(exchange->meter, SERVER_COUNT_TRUNCATED, 1);
     return DISTIL_OK;
+}
+
+distil_status server_work_take_ids(struct server_exchange *exchange, int i, const int32_t *ids,
+                                   int count, distil_error *error)
+{
+    struct server_job *job = &exchange->job;
+    distil_status status =
+        distil_tokens_from_ids(job->model->model, ids, count, &job->texts[i], error);
+    if (!status)
+        job->tokens += count;
+    return status;
 }
 
 static void give_back(struct server_token_pool *pool, distil_tokens *tokens)
@@ -251,6 +296,7 @@ void server_exchange_release(struct server_exchange *exchange)
     for (i = 0; i < exchange->job.count; i++)
         give_back(exchange->pool, exchange->job.texts[i]);
     free((void *)exchange->job.texts);
+    free((void *)exchange->job.outputs);
     server_exchange_forget(exchange);
     discard_answer(exchange);
 }

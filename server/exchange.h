@@ -118,16 +118,22 @@ void server_fail_stateless(struct server_exchange *exchange, const char *what);
  * True where it was computed, and nothing has been answered. */
 bool server_job_succeeded(struct server_exchange *exchange, unsigned failure);
 
-/* Finds the model that is to answer, the first one where name is NULL. False, with 404 answered, where
- * there is none of that name. */
-bool server_work_use(struct server_exchange *exchange, const char *name);
+/* Finds the model that is to answer: that of a name, or where name is NULL the first of the task. False, with 404
+ * answered, where there is none, and with 424 where the one named has another task. */
+bool server_work_use_task(struct server_exchange *exchange, const char *name, distil_task task);
 /* Makes room in exchange->job for count texts of exchange->model. False, with 500 answered, when
  * memory runs out. */
 bool server_work_create(struct server_exchange *exchange, int count);
-/* Encodes text i, as distil_encode. */
+/* Encodes text i, as distil_encode; characters and tokens are counted. */
 distil_status server_work_encode(struct server_exchange *exchange, int i, const char *text,
                                  const char *pair, distil_truncation truncation,
                                  distil_error *error);
+/* Text i from ids, as distil_tokens_from_ids. */
+distil_status server_work_take_ids(struct server_exchange *exchange, int i, const int32_t *ids,
+                                   int count, distil_error *error);
+/* Makes room for what the model is to make of the encoded texts, before the job is queued. False, with 500 answered, when
+ * memory runs out. */
+bool server_work_make_outputs(struct server_exchange *exchange);
 /* Gives the model back, once the answer is there: it may be one that is being replaced. */
 void server_work_leave(struct server_exchange *exchange);
 /* Frees what the request was read from and into, once the answer is there. */

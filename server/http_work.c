@@ -85,6 +85,8 @@ static bool hand_on(struct http_exchange *http)
         exchange->submit(exchange);
         return true;
     }
+    if (!server_work_make_outputs(exchange))
+        return false;
     room = server_queue_reserve(queue, &exchange->job, &wait);
     if (room != SERVER_ROOM) {
         server_fail_overloaded(exchange, room, wait);

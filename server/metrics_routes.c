@@ -96,7 +96,7 @@ static void write_model_label(FILE *out, const char *family, const struct server
 static void write_predictions(const struct server_model *model, FILE *out)
 {
     int i;
-    for (i = 0; i < model->info->label_count; i++) {
+    for (i = 0; i < model->info->label_count && model->info->task == DISTIL_TASK_CLASSIFY; i++) {
         const char *label = distil_label(model->model, i);
         write_model_label(out, "distild_predictions_total", model);
         fputs(",label=\"", out);

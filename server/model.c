@@ -9,7 +9,8 @@ static void find_sentiment(struct server_model *model)
 {
     int i;
     model->positive = model->negative = -1;
-    if (model->info->label_count != 2 || model->info->problem != DISTIL_SOFTMAX)
+    if (model->info->task != DISTIL_TASK_CLASSIFY || model->info->label_count != 2 ||
+        model->info->problem != DISTIL_SOFTMAX)
         return;
     for (i = 0; i < 2; i++) {
         const char *label = distil_label(model->model, i);
@@ -21,10 +22,52 @@ static void find_sentiment(struct server_model *model)
     }
 }
 
+size_t server_model_width(const struct server_model *model, const distil_tokens *text)
+{
+    switch (model->info->task) {
+    case DISTIL_TASK_NONE:
+        return (size_t)model->info->hidden;
+    case DISTIL_TASK_CLASSIFY:
+        break;
+    case DISTIL_TASK_TOKENS:
+    case DISTIL_TASK_ANSWER:
+        return (size_t)model->info->label_count * (size_t)distil_tokens_count(text);
+    }
+    return (size_t)model->info->label_count;
+}
+
+/* Floats of the largest batch: of many texts, or of one alone that is longer than a batch may be. */
+static size_t largest_output(const distil_info *info, int batch_texts)
+{
+    size_t texts = (size_t)batch_texts, window = (size_t)info->window;
+    size_t tokens = SERVER_LEAST_TOKENS * texts > window ? SERVER_LEAST_TOKENS * texts : window;
+    if (info->task == DISTIL_TASK_NONE)
+        return texts * (size_t)info->hidden;
+    return (info->task == DISTIL_TASK_CLASSIFY ? texts : tokens) * (size_t)(info->label_count + 1);
+}
+
+distil_status server_model_compute(const struct server_model *model, const struct server_seat *seat,
+                                   const distil_tokens *const *texts, int count,
+                                   distil_error *error)
+{
+    switch (model->info->task) {
+    case DISTIL_TASK_NONE:
+        return distil_pool(seat->session, texts, count, seat->output, error);
+    case DISTIL_TASK_CLASSIFY:
+        return distil_logits(seat->session, texts, count, seat->output, error);
+    case DISTIL_TASK_ANSWER:
+        return distil_spans(seat->session, texts, count, seat->output, error);
+    case DISTIL_TASK_TOKENS:
+        break;
+    }
+    return distil_fail(error, DISTIL_TASK, "%s classifies tokens, which nothing asks for",
+                       model->info->path);
+}
+
 static distil_status make_seats(struct server_model *model, const struct server_lanes *lanes,
                                 int batch_texts, distil_error *error)
 {
-    size_t logits = (size_t)batch_texts * (size_t)(model->info->label_count + 1);
+    size_t floats = largest_output(model->info, batch_texts);
     int i;
     model->seats = calloc((size_t)lanes->count, sizeof(*model->seats));
     model->costs = calloc((size_t)lanes->kinds, sizeof(*model->costs));
@@ -38,8 +81,8 @@ static distil_status make_seats(struct server_model *model, const struct server_
             distil_session_create(model->model, lane->cores, &seat->session, error);
         if (status)
             return status;
-        seat->logits = malloc(logits * sizeof(float));
-        if (!seat->logits)
+        seat->output = malloc(floats * sizeof(float));
+        if (!seat->output)
             return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for a model");
         server_cost_init(&model->costs[lane->kind], model->info, lane->cores);
     }
@@ -111,7 +154,7 @@ void server_model_close(struct server_model *model)
         return;
     for (i = 0; i < model->lane_count; i++) {
         distil_session_free(model->seats[i].session);
-        free(model->seats[i].logits);
+        free(model->seats[i].output);
     }
     free(model->seats);
     free(model->costs);

@@ -17,7 +17,7 @@
 /* What computing a batch on a lane takes. */
 struct server_seat {
     distil_session *session;
-    float *logits; /* (texts of a batch, label_count) */
+    float *output; /* what the model makes of a batch: one text's after another's */
 };
 
 struct server_model {
@@ -41,6 +41,13 @@ distil_status server_model_open(struct server_model *model,
                                 const struct server_model_options *options,
                                 const struct server_lanes *lanes, int batch_texts,
                                 distil_error *error);
+/* Floats that the model makes of a text: a classifier its logits, an encoder an embedding, an answerer two logits for each
+ * token. */
+size_t server_model_width(const struct server_model *model, const distil_tokens *text);
+/* Computes a batch into seat->output. Embeddings are as pooled. */
+distil_status server_model_compute(const struct server_model *model, const struct server_seat *seat,
+                                   const distil_tokens *const *texts, int count,
+                                   distil_error *error);
 /* Counts the labels that logits (label_count) come out as: the likeliest, or where labels do not
  * exclude each other all that are more likely than not. */
 void server_model_count(const struct server_model *model, const float *logits);

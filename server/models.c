@@ -167,12 +167,24 @@ struct server_model *server_models_use_at(struct server_models *models, int i)
 struct server_model *server_models_use(struct server_models *models, const char *name)
 {
     int i;
-    if (!name)
-        return server_models_use_at(models, 0);
     for (i = 0; i < models->count; i++)
         if (strcmp(name, name_of(&models->options->models[i])) == 0)
             return server_models_use_at(models, i);
     return NULL;
+}
+
+struct server_model *server_models_use_task(struct server_models *models, distil_task task)
+{
+    struct held *held = NULL;
+    int i;
+    pthread_mutex_lock(&models->lock); /* a model may be replaced by one of another task */
+    for (i = 0; i < models->count && !held; i++)
+        if (models->each[i]->model.info->task == task)
+            held = models->each[i];
+    if (held)
+        held->users++;
+    pthread_mutex_unlock(&models->lock);
+    return held ? &held->model : NULL;
 }
 
 void server_models_leave(struct server_models *models, struct server_model *model)

@@ -31,9 +31,10 @@ distil_status server_models_swap(struct server_models *models, int i, struct ser
                                  enum server_swap *swap, distil_error *error);
 
 int server_models_count(const struct server_models *models);
-/* The model that a request which names it is answered with, and with NULL the first; NULL where there
- * is none of that name. To be given back with server_models_leave. */
+/* The model of a name, the first one of a task, and the one in a place; NULL where there is none. To be given back with
+ * server_models_leave. */
 struct server_model *server_models_use(struct server_models *models, const char *name);
+struct server_model *server_models_use_task(struct server_models *models, distil_task task);
 struct server_model *server_models_use_at(struct server_models *models, int i);
 /* NULL is ignored. */
 void server_models_leave(struct server_models *models, struct server_model *model);

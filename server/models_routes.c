@@ -6,24 +6,39 @@
 #include "server/reload.h"
 #include "server/routes.h"
 
-static const char *const task_names[] = {"none", "sequence-classification", "token-classification",
-                                         "question-answering"};
+static const char *const task_names[] = {"embedding", "sequence-classification",
+                                         "token-classification", "question-answering"};
+enum { TASKS = sizeof(task_names) / sizeof(*task_names) };
 static const char *const problem_names[] = {"single-label", "multi-label", "regression"};
+static const char *const pooling_names[] = {"mean", "cls", "max"};
 
+static void write_labels(struct server_json *json, const struct server_model *model)
+{
+    int i;
+    if (model->info->task == DISTIL_TASK_CLASSIFY)
+        server_json_put_string(json, "problem", problem_names[model->info->problem]);
+    server_json_key(json, "labels");
+    server_json_begin_array(json);
+    for (i = 0; i < model->info->label_count; i++)
+        server_json_string(json, distil_label(model->model, i));
+    server_json_end_array(json);
+}
+
+/* first: of its task, so that it answers requests that name no model. */
 static void write_model(struct server_json *json, const struct server_model *model, bool first)
 {
     const distil_info *info = model->info;
-    int i;
     server_json_begin_object(json);
     server_json_put_string(json, "name", model->name);
     server_json_put_bool(json, "default", first);
     server_json_put_string(json, "task", task_names[info->task]);
-    server_json_put_string(json, "problem", problem_names[info->problem]);
-    server_json_key(json, "labels");
-    server_json_begin_array(json);
-    for (i = 0; i < info->label_count; i++)
-        server_json_string(json, distil_label(model->model, i));
-    server_json_end_array(json);
+    if (info->task == DISTIL_TASK_NONE) {
+        server_json_put_integer(json, "dimensions", info->hidden);
+        server_json_put_string(json, "pooling", pooling_names[info->pooling]);
+        server_json_put_bool(json, "normalize", info->normalize);
+    } else if (info->task != DISTIL_TASK_ANSWER) {
+        write_labels(json, model);
+    }
     server_json_put_integer(json, "max_tokens", info->window);
     server_json_put_string(json, "precision", info->precision);
     server_json_put_string(json, "cpu", info->cpu);
@@ -35,13 +50,15 @@ void server_handle_models(struct server_exchange *exchange)
 {
     struct server_models *models = exchange->server->models;
     struct server_json json = {0};
+    bool seen[TASKS] = {false};
     int i;
     server_json_begin_object(&json);
     server_json_key(&json, "models");
     server_json_begin_array(&json);
     for (i = 0; i < server_models_count(models); i++) {
         struct server_model *model = server_models_use_at(models, i);
-        write_model(&json, model, i == 0);
+        write_model(&json, model, !seen[model->info->task]);
+        seen[model->info->task] = true;
         server_models_leave(models, model);
     }
     server_json_end_array(&json);

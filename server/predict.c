@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/exchange.h"
+#include "server/inputs.h"
 #include "server/internal.h"
 #include "server/predict_log.h"
 #include "server/routes.h"
@@ -75,11 +76,11 @@ static void finish_text(struct server_exchange *exchange)
     struct server_json json = {0};
     if (!server_job_succeeded(exchange, 500))
         return;
-    server_model_count(job->model, job->logits);
-    distil_scores(job->model->model, job->logits, job->logits);
-    server_predict_log(exchange, 0, prediction->text, NULL, job->logits, &prediction->review);
+    server_model_count(job->model, job->outputs[0]);
+    distil_scores(job->model->model, job->outputs[0], job->outputs[0]);
+    server_predict_log(exchange, 0, prediction->text, NULL, job->outputs[0], &prediction->review);
     server_json_begin_object(&json);
-    write_scores(&json, job->model, job->logits);
+    write_scores(&json, job->model, job->outputs[0]);
     server_json_put_string(&json, "text", prediction->text);
     if (prediction->review.product_id) {
         server_json_put_string(&json, "product_id", prediction->review.product_id);
@@ -191,7 +192,7 @@ static void finish_inputs(struct server_exchange *exchange)
     if (prediction->nested)
         server_json_begin_array(&json);
     for (i = 0; i < job->count; i++, sequence = sequence->next) {
-        const float *logits = job->logits + (size_t)i * labels;
+        const float *logits = job->outputs[i];
         server_model_count(model, logits);
         distil_scores(model->model, logits, scores);
         log_sequence(exchange, i, sequence, scores);
@@ -254,56 +255,34 @@ static bool encode_batch(struct server_exchange *exchange, const cJSON *inputs,
     return true;
 }
 
-/* Reads truncate, truncation_direction and raw_scores. */
-static bool read_options(struct server_exchange *exchange, struct prediction *prediction,
-                         distil_truncation *truncation)
+static bool read_raw_scores(struct server_exchange *exchange, struct prediction *prediction)
 {
     struct server_problem problem;
-    const char *direction = "Right";
-    bool truncate = false, left;
-    if (!server_json_get_bool(prediction->root, "truncate", &truncate, &problem) ||
-        !server_json_get_bool(prediction->root, "raw_scores", &prediction->raw_scores, &problem) ||
-        !server_json_get_string(prediction->root, "truncation_direction", &direction, &problem)) {
+    bool read =
+        server_json_get_bool(prediction->root, "raw_scores", &prediction->raw_scores, &problem);
+    if (!read)
         server_fail(exchange, 422, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
-        return false;
-    }
-    left = strcmp(direction, "Left") == 0 || strcmp(direction, "left") == 0;
-    if (!left && strcmp(direction, "Right") != 0 && strcmp(direction, "right") != 0) {
-        server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "truncation_direction",
-                    "`truncation_direction` must be \"Left\" or \"Right\", not \"%.40s\"",
-                    direction);
-        return false;
-    }
-    *truncation = !truncate ? DISTIL_TRUNCATE_NONE
-                  : left    ? DISTIL_TRUNCATE_LEFT
-                            : DISTIL_TRUNCATE_RIGHT;
-    return true;
+    return read;
 }
 
 static void predict_inputs(struct server_exchange *exchange, struct prediction *prediction)
 {
     const cJSON *inputs = cJSON_GetObjectItemCaseSensitive(prediction->root, "inputs");
-    int limit = exchange->server->options.max_client_batch, count = 1;
+    int count = 1;
     distil_truncation truncation;
-    if (!read_options(exchange, prediction, &truncation))
+    if (!server_input_truncation(exchange, prediction->root, &truncation) ||
+        !read_raw_scores(exchange, prediction))
         return;
     if (!cJSON_IsString(inputs) && !cJSON_IsArray(inputs)) {
         server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "inputs",
                     "`inputs` must be a string or an array, not %s", server_json_type(inputs));
         return;
     }
-    if (cJSON_IsArray(inputs) && !inputs->child) {
-        server_fail(exchange, 400, SERVER_ERROR_EMPTY, "inputs", "`inputs` cannot be empty");
-        return;
-    }
     prediction->nested = cJSON_IsArray(inputs) && cJSON_IsArray(inputs->child);
-    if (prediction->nested)
+    if (prediction->nested || (cJSON_IsArray(inputs) && !inputs->child))
         count = cJSON_GetArraySize(inputs);
-    if (count > limit) {
-        server_fail(exchange, 413, SERVER_ERROR_VALIDATION, "inputs",
-                    "batch size %d > maximum allowed batch size %d", count, limit);
+    if (!server_input_count(exchange, count))
         return;
-    }
     if (!server_work_create(exchange, count))
         return;
     if (prediction->nested ? encode_batch(exchange, inputs, truncation)
@@ -311,28 +290,13 @@ static void predict_inputs(struct server_exchange *exchange, struct prediction *
         exchange->finish = finish_inputs;
 }
 
-/* The model that the field `model` names, else the first. */
-static bool use_model(struct server_exchange *exchange, const cJSON *root)
-{
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(root, "model");
-    bool inputs = cJSON_HasObjectItem(root, "inputs");
-    if (name && !cJSON_IsNull(name) && !cJSON_IsString(name)) {
-        server_fail(exchange, inputs ? 422 : 400, SERVER_ERROR_VALIDATION, "model",
-                    "`model` must be a string, not %s", server_json_type(name));
-        return false;
-    }
-    return server_work_use(exchange, name ? name->valuestring : NULL);
-}
-
 void server_handle_predict(struct server_exchange *exchange)
 {
-    struct server_problem problem;
     struct prediction *prediction;
-    cJSON *root = server_json_parse(exchange->body, exchange->body_length, &problem);
-    if (!root) {
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
+    cJSON *root = server_input_object(exchange);
+    unsigned failure;
+    if (!root)
         return;
-    }
     prediction = calloc(1, sizeof(*prediction));
     if (!prediction) {
         cJSON_Delete(root);
@@ -342,15 +306,10 @@ void server_handle_predict(struct server_exchange *exchange)
     prediction->root = root;
     exchange->request = prediction;
     exchange->request_free = prediction_free;
-    if (!cJSON_IsObject(root))
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL,
-                    "the body must be a JSON object, not %s", server_json_type(root));
-    else if (!use_model(exchange, root))
+    failure = cJSON_GetObjectItemCaseSensitive(root, "inputs") ? 422 : 400;
+    if (!server_input_model(exchange, root, failure, DISTIL_TASK_CLASSIFY))
         return;
-    else if (exchange->model->info->task != DISTIL_TASK_CLASSIFY)
-        server_fail(exchange, 424, SERVER_ERROR_BACKEND, NULL,
-                    "the model has no classification head, so it cannot predict labels");
-    else if (cJSON_GetObjectItemCaseSensitive(root, "inputs"))
+    if (failure == 422)
         predict_inputs(exchange, prediction);
     else
         predict_text(exchange, prediction);

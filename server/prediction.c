@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/exchange.h"
+#include "server/inputs.h"
 #include "server/internal.h"
 #include "server/predict_log.h"
 #include "server/routes.h"
@@ -30,7 +31,7 @@ static void finish(struct server_exchange *exchange)
     server_json_key(&json, "predictions");
     server_json_begin_array(&json);
     for (i = 0; i < (size_t)job->count; i++, text = text->next) {
-        float *scores = job->logits + i * labels;
+        float *scores = job->outputs[i];
         size_t best = 0;
         server_model_count(model, scores);
         distil_scores(model->model, scores, scores);
@@ -106,23 +107,9 @@ static void predict(struct server_exchange *exchange, const cJSON *root)
 
 void server_handle_prediction(struct server_exchange *exchange)
 {
-    struct server_problem problem;
-    const char *name = NULL;
-    cJSON *root = server_json_parse(exchange->body, exchange->body_length, &problem);
-    if (!root)
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
-    else if (!cJSON_IsObject(root))
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL,
-                    "the body must be a JSON object, not %s", server_json_type(root));
-    else if (!server_json_get_string(root, "model", &name, &problem))
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
-    else if (server_work_use(exchange, name)) {
-        if (exchange->model->info->task == DISTIL_TASK_CLASSIFY)
-            predict(exchange, root);
-        else
-            server_fail(exchange, 424, SERVER_ERROR_BACKEND, NULL,
-                        "the model has no classification head, so it cannot predict labels");
-    }
+    cJSON *root = server_input_object(exchange);
     exchange->request = root;
     exchange->request_free = root_free;
+    if (root && server_input_model(exchange, root, 400, DISTIL_TASK_CLASSIFY))
+        predict(exchange, root);
 }

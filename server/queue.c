@@ -52,9 +52,9 @@ static bool create_lane(struct lane *lane, int texts)
 {
     struct server_batch *batch = &lane->batch;
     batch->texts = calloc((size_t)texts, sizeof(void *));
-    batch->logits = calloc((size_t)texts, sizeof(void *));
+    batch->outputs = calloc((size_t)texts, sizeof(void *));
     batch->jobs = calloc((size_t)texts, sizeof(void *));
-    return batch->texts && batch->logits && batch->jobs;
+    return batch->texts && batch->outputs && batch->jobs;
 }
 
 /* Deadlines are in monotonic time. */
@@ -110,7 +110,7 @@ void server_queue_free(struct server_queue *queue)
         struct server_batch *batch = &queue->each[i].batch;
         pthread_cond_destroy(&queue->each[i].wake);
         free((void *)batch->texts);
-        free((void *)batch->logits);
+        free((void *)batch->outputs);
         free((void *)batch->jobs);
     }
     free(queue->each);

@@ -30,10 +30,12 @@ enum server_fate {
 struct server_job {
     struct server_model *model;
     int count;
-    distil_tokens **texts;                /* (count) */
-    float *logits;                        /* (count, label_count), written by the workers */
-    int tokens;                           /* of all texts */
-    int64_t deadline;                     /* monotonic nanoseconds; 0: none */
+    distil_tokens **texts; /* (count) */
+    float **
+        outputs; /* (count): what the model makes of each text, server_model_width floats; written by the workers */
+    bool raw;         /* embeddings are left as pooled where the model normalises */
+    int tokens;       /* of all texts */
+    int64_t deadline; /* monotonic nanoseconds; 0: none */
     void (*done)(struct server_job *job); /* called when the last text is computed or given up */
     /* Whether nobody waits for the answer any more; called while the job waits, with the queue
        locked. NULL: somebody always does. */
@@ -71,7 +73,7 @@ struct server_batch {
     int count, tokens;
     double squares;
     const distil_tokens **texts; /* (count) */
-    float **logits;              /* (count): where each text's logits go */
+    float **outputs;             /* (count): where what the model makes of each text goes */
     struct server_job **jobs;    /* (count) */
 };
 
@@ -92,10 +94,13 @@ enum server_room {
 /* Monotonic nanoseconds. */
 int64_t server_now(void);
 
-/* The most texts of a batch: the shortest, [CLS] and [SEP] alone, has two tokens. */
+/* Of a text: [CLS] and [SEP] alone. */
+enum { SERVER_LEAST_TOKENS = 2 };
+
+/* The most texts of a batch. */
 static inline int server_batch_texts(int max_batch_tokens)
 {
-    return max_batch_tokens / 2 + 1;
+    return max_batch_tokens / SERVER_LEAST_TOKENS + 1;
 }
 
 /* The lanes must outlive the queue. NULL when memory runs out. */

@@ -14,6 +14,7 @@ void server_handle_drift(struct server_exchange *exchange);        /* GET /drift
 void server_handle_models(struct server_exchange *exchange);       /* GET /models */
 void server_handle_predict(struct server_exchange *exchange);      /* POST /predict */
 void server_handle_prediction(struct server_exchange *exchange);   /* POST /prediction */
+void server_handle_embed(struct server_exchange *exchange);        /* POST /embed */
 void server_handle_feedback(struct server_exchange *exchange);     /* POST /feedback */
 void server_handle_reload(struct server_exchange *exchange);       /* POST /admin/models/reload */
 void server_handle_login(struct server_exchange *exchange);        /* POST /api/login */

@@ -13,7 +13,7 @@
 
 static const int64_t second = 1000000000; /* in nanoseconds */
 
-static const char *const task_names[] = {"no task", "classification", "token classification",
+static const char *const task_names[] = {"embedding", "classification", "token classification",
                                          "question answering"};
 
 static void announce(const struct server *server)

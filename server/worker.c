@@ -23,15 +23,28 @@ struct server_workers {
     pthread_t watch; /* of deadlines */
 };
 
-/* Computes a batch and hands every text's logits to its job. */
+/* Hands to each text's job what the model made of it. */
+static void hand_out(const struct server_batch *batch, const float *output)
+{
+    const struct server_model *model = batch->model;
+    bool normalize = model->info->task == DISTIL_TASK_NONE && model->info->normalize;
+    int i;
+    for (i = 0; i < batch->count; i++) {
+        size_t width = server_model_width(model, batch->texts[i]);
+        memcpy(batch->outputs[i], output, width * sizeof(float));
+        if (normalize && !batch->jobs[i]->raw)
+            distil_normalize(batch->outputs[i], (int)width);
+        output += width;
+    }
+}
+
+/* Computes a batch and hands out what comes of it. */
 static distil_status compute(const struct worker *worker, const struct server_batch *batch)
 {
     const struct server_seat *seat = &batch->model->seats[worker->lane];
-    size_t labels = (size_t)batch->model->info->label_count;
     distil_error error;
-    int i;
     distil_status status =
-        distil_logits(seat->session, batch->texts, batch->count, seat->logits, &error);
+        server_model_compute(batch->model, seat, batch->texts, batch->count, &error);
     if (status) {
         server_log_printf(worker->all->log, SERVER_LOG_ERROR,
                           "a batch of %d texts, %d tokens, was not computed: %s", batch->count,
@@ -42,8 +55,7 @@ static distil_status compute(const struct worker *worker, const struct server_ba
     server_observe(worker->meter, SERVER_BATCH_TOKENS, batch->tokens);
     server_count(worker->meter, SERVER_COUNT_TEXTS, (uint64_t)batch->count);
     server_count(worker->meter, SERVER_COUNT_TOKENS, (uint64_t)batch->tokens);
-    for (i = 0; i < batch->count; i++)
-        memcpy(batch->logits[i], seat->logits + (size_t)i * labels, labels * sizeof(float));
+    hand_out(batch, seat->output);
     return DISTIL_OK;
 }
 

@@ -95,6 +95,11 @@ static const char *problem_name(enum weights_problem problem)
                                            : "single-label";
 }
 
+static const char *pooling_name(enum weights_pooling pooling)
+{
+    return pooling == WEIGHTS_POOLING_CLS ? "cls" : pooling == WEIGHTS_POOLING_MAX ? "max" : "mean";
+}
+
 static const char *architecture_name(enum weights_architecture architecture)
 {
     return architecture == WEIGHTS_DISTILBERT ? "DistilBERT" : "BERT";
@@ -111,6 +116,9 @@ static void print_json(const struct weights_model *model, const struct listing *
             architecture_name(config->architecture), task_name(config->task));
     if (config->task == WEIGHTS_TASK_SEQUENCE_CLASSIFICATION)
         fprintf(stdout, ",\"problem\":\"%s\"", problem_name(config->problem));
+    if (config->task == WEIGHTS_TASK_NONE)
+        fprintf(stdout, ",\"pooling\":\"%s\",\"normalize\":%s", pooling_name(config->pooling),
+                config->normalize ? "true" : "false");
     fprintf(stdout,
             ",\"hidden\":%d,\"layers\":%d,\"heads\":%d,\"ffn\":%d,\"vocab\":%d,\"window\":%d,"
             "\"norm_eps\":",
@@ -159,6 +167,9 @@ static void print_table(const struct weights_model *model, const struct listing 
             config->task == WEIGHTS_TASK_SEQUENCE_CLASSIFICATION ? ", " : "",
             config->task == WEIGHTS_TASK_SEQUENCE_CLASSIFICATION ? problem_name(config->problem)
                                                                  : "");
+    if (config->task == WEIGHTS_TASK_NONE)
+        fprintf(stdout, "embeddings    %s pooling, %s\n", pooling_name(config->pooling),
+                config->normalize ? "of length 1" : "not normalised");
     if (config->label_count > 0)
         fprintf(stdout, "labels        %d:", config->label_count);
     for (int i = 0; i < config->label_count && i < 20; i++) {
@@ -217,7 +228,7 @@ static int run_inspect(const void *given, int count, char **operands)
     distil_status status = DISTIL_OK;
     const char *path = count > 0 ? operands[0] : settings->model.path;
     if (!path) {
-        status = engine_bundled_model(&bundled, &error);
+        status = engine_default_model(&bundled, &error);
         path = bundled;
     }
     if (!status)

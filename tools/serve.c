@@ -10,9 +10,11 @@
 #include "tools/commands.h"
 #include "tools/model.h"
 #include "tools/state.h"
+#include "weights/weights.h"
 
 struct serve_settings {
     struct tool_list models;
+    bool bundled;
     struct tool_model_settings model; /* its path is not used */
     const char *host, *uds, *uds_mode, *log_level, *log_journal, *log_tag;
     long port, workers, http_threads, max_queue, max_queue_tokens, max_queue_ms, max_batch_tokens,
@@ -77,9 +79,15 @@ static const struct tool_option options[] = {
      .offset = offsetof(struct serve_settings, models),
      .value = "[NAME=]PATH",
      .also = TOOL_MODEL_VARIABLE,
-     .help = "A converted file or a HuggingFace directory; without one, the bundled sentiment "
-             "model. Given several times, with a name for each, requests choose by their field "
-             "`model`, and the first answers those that name none"},
+     .help = "A converted file or a HuggingFace directory; without one, the bundled models: a "
+             "sentiment classifier, a sentence encoder and a question answerer. Given several "
+             "times, with a name for each, requests choose by their field `model`, and the first "
+             "of its task answers those that name none"},
+    {.name = "bundled",
+     .kind = TOOL_FLAG,
+     .offset = offsetof(struct serve_settings, bundled),
+     .help =
+         "Beside those of --model, serve the bundled models of the tasks that none of them has"},
     TOOL_COMPUTE_OPTIONS(serve_settings),
     NUMBER(workers, "workers", "N", 0, 1024, "0",
            "Most batches computed at once; the threads are divided among them. 0 allows one for "
@@ -247,13 +255,13 @@ static const struct tool_option options[] = {
      .help = "Origins whose web pages may ask, such as https://app.example.com, or *"},
     TOOL_END_OPTIONS};
 
-enum { NAME_SIZE = 64, PATH_SIZE = 4096 };
+enum { NAME_SIZE = 64, PATH_SIZE = 4096, MOST_MODELS = TOOL_LIST_MAX + 3 };
 
 /* The models of the command line, with room for their strings. */
 struct served {
     int count;
-    struct server_model_options each[TOOL_LIST_MAX];
-    char names[TOOL_LIST_MAX][NAME_SIZE], paths[TOOL_LIST_MAX][PATH_SIZE];
+    struct server_model_options each[MOST_MODELS];
+    char names[MOST_MODELS][NAME_SIZE], paths[MOST_MODELS][PATH_SIZE];
 };
 
 /* How long the name before a '=' is; 0 where there is none, as in a path that holds a '='. */
@@ -271,8 +279,7 @@ static distil_status read_models(const struct serve_settings *settings, struct s
     const struct tool_list *list = &settings->models;
     const distil_options engine = {.precision = settings->model.precision,
                                    .cpu = settings->model.cpu};
-    served->count = list->count > 0 ? list->count : 1;
-    served->each[0] = (struct server_model_options){.engine = engine};
+    served->count = list->count;
     for (int i = 0; i < list->count; i++) {
         const char *item = list->items[i];
         size_t length = list->lengths[i], name = name_length(item, length);
@@ -304,6 +311,52 @@ static distil_status open_log(const struct serve_settings *settings, struct serv
                : DISTIL_OK;
 }
 
+/* Whether a model of the command line has the task. One that cannot be opened has none: serving will say why. */
+static bool has_task(const struct served *served, int count, enum weights_task task)
+{
+    bool found = false;
+    for (int i = 0; i < count && !found; i++) {
+        struct weights_model *weights;
+        distil_error error;
+        if (weights_open(&weights, served->each[i].path, &error))
+            continue;
+        found = weights->config.task == task;
+        weights_free(weights);
+    }
+    return found;
+}
+
+/* Adds the bundled models of the tasks that those of the command line do not have, named as their files are. */
+static distil_status add_bundled(const struct serve_settings *settings, struct served *served,
+                                 distil_error *error)
+{
+    static const struct {
+        distil_task task;
+        enum weights_task stored;
+    } bundled[] = {{DISTIL_TASK_CLASSIFY, WEIGHTS_TASK_SEQUENCE_CLASSIFICATION},
+                   {DISTIL_TASK_NONE, WEIGHTS_TASK_NONE},
+                   {DISTIL_TASK_ANSWER, WEIGHTS_TASK_QUESTION_ANSWERING}};
+    const distil_options engine = {.precision = settings->model.precision,
+                                   .cpu = settings->model.cpu};
+    int given = served->count;
+    for (size_t i = 0; i < sizeof bundled / sizeof *bundled; i++) {
+        char *path;
+        int at = served->count;
+        if (has_task(served, given, bundled[i].stored))
+            continue;
+        distil_status status = distil_bundled(bundled[i].task, &path, error);
+        if (status)
+            return status;
+        const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+        snprintf(served->paths[at], PATH_SIZE, "%s", path);
+        snprintf(served->names[at], NAME_SIZE, "%.*s", (int)strcspn(name, "."), name);
+        free(path);
+        served->each[served->count++] = (struct server_model_options){
+            .name = served->names[at], .path = served->paths[at], .engine = engine};
+    }
+    return DISTIL_OK;
+}
+
 static int run_serve(const void *given, int count, char **operands)
 {
     const struct serve_settings *settings = given;
@@ -321,6 +374,10 @@ static int run_serve(const void *given, int count, char **operands)
         bool misused = error.code == DISTIL_INVALID;
         free(models);
         return misused ? tool_misused("serve", error.message) : tool_failed("serve", &error);
+    }
+    if ((models->count == 0 || settings->bundled) && add_bundled(settings, models, &error)) {
+        free(models);
+        return tool_failed("serve", &error);
     }
     server.models = models->each;
     server.model_count = models->count;
@@ -394,9 +451,9 @@ const struct tool_command tool_serve = {
     .name = "serve",
     .summary = "Answer requests over HTTP",
     .operands = "",
-    .description = "Serves the model over HTTP and writes a line on standard error once it "
+    .description = "Serves models over HTTP and writes a line on standard error once it "
                    "answers. GET /health says whether it "
-                   "does; POST /predict classifies.\n\n"
+                   "does; POST /predict classifies, POST /embed embeds.\n\n"
                    "SIGTERM and SIGINT stop it: what was accepted is answered, then it exits with "
                    "status 0. A second signal ends it at once. SIGHUP reads the models again and "
                    "replaces those that have changed, while requests are answered.",

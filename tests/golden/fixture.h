@@ -18,6 +18,16 @@ struct fixture {
 int fixture_open(struct fixture *fixture, const char *path);
 void fixture_close(struct fixture *fixture);
 
+/* What tests/golden/make_outputs.py records of a model without labels: of an encoder the embeddings, of an answerer spans. */
+struct fixture_outputs {
+    int texts;
+    int32_t *ids, *offsets; /* as above */
+    float *pooled[3];       /* mean, cls, max: (texts, hidden) */
+    float *spans;           /* (tokens, 2) */
+};
+int fixture_outputs_open(struct fixture_outputs *fixture, const char *path);
+void fixture_outputs_close(struct fixture_outputs *fixture);
+
 /* The whole file with a NUL after it, to be freed; NULL where it cannot be read. */
 char *fixture_read(const char *path, long *size);
 

@@ -141,6 +141,18 @@ def tiny_vocabulary():
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *pieces, *[w for w in TINY_WORDS if len(w) > 1], *TINY_PIECES]
 
 
+def randomise(model):
+    """Wide enough that GELU, softmax and every bias matter: a trained model's activations are not small either."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2:
+                scale = 1.0 if "embeddings" in name else 1.5 / parameter.shape[1] ** 0.5
+                parameter.copy_(scale * torch.randn_like(parameter))
+            else:
+                is_gamma = "norm" in name.lower() and name.endswith("weight")
+                parameter.copy_(float(is_gamma) + 0.3 * torch.randn_like(parameter))
+
+
 def tiny_model(architecture, problem, labels, shape, vocabulary):
     hidden, heads, ffn, layers, window = shape
     common = {
@@ -159,15 +171,7 @@ def tiny_model(architecture, problem, labels, shape, vocabulary):
             hidden_size=hidden, num_attention_heads=heads, intermediate_size=ffn, num_hidden_layers=layers, **common
         )
         model = transformers.BertForSequenceClassification(config)
-    # Wide enough that GELU, softmax and every bias matter: a trained model's activations are not small either.
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() == 2:
-                scale = 1.0 if "embeddings" in name else 1.5 / parameter.shape[1] ** 0.5
-                parameter.copy_(scale * torch.randn_like(parameter))
-            else:
-                is_gamma = "norm" in name.lower() and name.endswith("weight")
-                parameter.copy_(float(is_gamma) + 0.3 * torch.randn_like(parameter))
+    randomise(model)
     return model.eval()
 
 

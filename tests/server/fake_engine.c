@@ -6,7 +6,7 @@
  * ":fail" (computing fails),
  * ":salt=NUMBER" (other logits, and another digest), ":broken" (does not load), ":corrupt" (does not
  * verify), ":wrong" (fails its self-test), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
- * ":headless". A token is a run of bytes without white space; a text's logits follow from its bytes
+ * ":headless" (embeds; with ":unit" normalised), ":answers" (two logits a token). A token is a run of bytes without white space; a text's logits follow from its bytes
  * alone. */
 #include <ctype.h>
 #include <math.h>
@@ -19,7 +19,7 @@
 #include "engine/distil.h"
 #include "tests/server/server_fixture.h"
 
-enum { WINDOW = 16, LABELS = 3 };
+enum { WINDOW = 16, LABELS = 3, HIDDEN = 3, VOCAB = 1000 };
 
 struct distil_model {
     char path[200];
@@ -83,7 +83,12 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     m->info.path = m->path;
     m->info.precision = "fp32";
     m->info.cpu = "scalar";
-    m->info.task = strstr(path, ":headless") ? DISTIL_TASK_NONE : DISTIL_TASK_CLASSIFY;
+    m->info.task = strstr(path, ":headless")  ? DISTIL_TASK_NONE
+                   : strstr(path, ":answers") ? DISTIL_TASK_ANSWER
+                                              : DISTIL_TASK_CLASSIFY;
+    m->info.hidden = HIDDEN;
+    m->info.normalize = strstr(path, ":unit") != NULL;
+    m->info.vocab = VOCAB;
     m->info.problem = strstr(path, ":multi") ? DISTIL_SIGMOID : DISTIL_SOFTMAX;
     m->info.label_count = strstr(path, ":multi") || strstr(path, ":topics") ? LABELS : 2;
     m->info.window = WINDOW;
@@ -158,6 +163,27 @@ distil_status distil_encode(const distil_model *model, const char *text, size_t 
     return DISTIL_OK;
 }
 
+distil_status distil_tokens_from_ids(const distil_model *model, const int32_t *ids, int count,
+                                     distil_tokens **tokens, distil_error *error)
+{
+    int i;
+    if (count < 1 || count > model->info.window)
+        return distil_fail(error, DISTIL_INVALID, "expected 1 to %d tokens, found %d",
+                           model->info.window, count);
+    if (!*tokens && !(*tokens = calloc(1, sizeof(**tokens))))
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory");
+    (*tokens)->hash = 0;
+    for (i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= VOCAB)
+            return distil_fail(error, DISTIL_INVALID,
+                               "token %d: expected an id from 0 to %d, found %d", i, VOCAB - 1,
+                               (int)ids[i]);
+        (*tokens)->hash += (unsigned)ids[i];
+    }
+    (*tokens)->count = (*tokens)->full_count = count;
+    return DISTIL_OK;
+}
+
 void distil_tokens_free(distil_tokens *tokens)
 {
     free(tokens);
@@ -223,6 +249,47 @@ distil_status distil_logits(distil_session *session, const distil_tokens *const 
                 (float)((texts[i]->hash + (unsigned)session->model->salt * 77U) >> (8 * k) & 0xFF) /
                     64.0F -
                 2.0F;
+    return DISTIL_OK;
+}
+
+/* Embeddings count up from the text's hash; hidden states there are none. */
+distil_status distil_pool(distil_session *session, const distil_tokens *const *texts, int n,
+                          float *embeddings, distil_error *error)
+{
+    int hidden = session->model->info.hidden, i, k;
+    atomic_fetch_add(&computed, n);
+    if (session->model->fails)
+        return distil_fail(error, DISTIL_NO_MEMORY, "made to fail");
+    for (i = 0; i < n; i++)
+        for (k = 0; k < hidden; k++)
+            embeddings[i * hidden + k] = (float)(texts[i]->hash % 7 + (unsigned)k);
+    return DISTIL_OK;
+}
+
+void distil_normalize(float *vector, int n)
+{
+    float sum = 0;
+    int i;
+    for (i = 0; i < n; i++)
+        sum += vector[i] * vector[i];
+    for (i = 0; i < n; i++)
+        vector[i] /= sqrtf(sum);
+}
+
+/* The start of token k is k, its end -k. */
+distil_status distil_spans(distil_session *session, const distil_tokens *const *texts, int n,
+                           float *logits, distil_error *error)
+{
+    int i, k;
+    atomic_fetch_add(&computed, n);
+    if (session->model->fails)
+        return distil_fail(error, DISTIL_NO_MEMORY, "made to fail");
+    for (i = 0; i < n; i++) {
+        for (k = 0; k < texts[i]->count; k++) {
+            *logits++ = (float)k;
+            *logits++ = (float)-k;
+        }
+    }
     return DISTIL_OK;
 }
 

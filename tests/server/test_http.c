@@ -161,8 +161,12 @@ START_TEST(wrong_requests_are_explained)
     client_close(&client);
     stop(&f);
     start(&f, "fake:headless");
-    request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    request(f.port, "POST", "/predict", "{\"text\":\"x\",\"model\":\"default\"}", &reply);
     expect_reply(&reply, 424, "no classification head");
+    request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 404,
+                 "{\"error\":\"there is no model that can predict labels: GET /models lists those "
+                 "there are\",\"error_type\":\"NotFound\"}");
     stop(&f);
     start(&f, "fake:fail");
     request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);

@@ -18,6 +18,7 @@ struct noted {
     int done;
     distil_tokens *texts[MOST];
     float logits[MOST * 2];
+    float *outputs[MOST];
 };
 
 /* A queue with one lane, which is kept busy by a job of its own until the first take. */
@@ -43,10 +44,11 @@ static void make(struct noted *noted, struct server_model *model, int count, int
     noted->job.model = model;
     noted->job.count = count;
     noted->job.texts = noted->texts;
-    noted->job.logits = noted->logits;
+    noted->job.outputs = noted->outputs;
     noted->job.done = on_done;
     noted->job.tokens = tokens * count;
     for (i = 0; i < count; i++) {
+        noted->outputs[i] = noted->logits + 2 * (ptrdiff_t)i;
         ck_assert_int_eq(distil_encode(model->model, "a b c d e f g h i j k l m n",
                                        (size_t)(2 * (tokens - 2)), NULL, 0, DISTIL_TRUNCATE_NONE,
                                        &noted->texts[i], NULL),
@@ -150,7 +152,7 @@ START_TEST(takes_all_that_waits_in_order)
     ck_assert_double_eq(batch->squares, 64);
     ck_assert_ptr_eq(batch->texts[0], a.texts[0]);
     ck_assert_ptr_eq(batch->texts[3], b.texts[2]);
-    ck_assert_ptr_eq(batch->logits[3], b.logits + 4);
+    ck_assert_ptr_eq(batch->outputs[3], b.logits + 4);
     ck_assert_int_eq(server_queue_waiting(f.queue, &tokens), 0);
     ck_assert_int_eq(tokens, 0);
     ck_assert_int_eq(a.done + b.done, 0);
@@ -686,6 +688,7 @@ struct counted {
     struct crowd *crowd;
     distil_tokens *texts[3];
     float logits[6];
+    float *outputs[3];
 };
 
 struct seat {
@@ -750,11 +753,13 @@ START_TEST(many_threads_lose_nothing_and_share_no_core)
         jobs[i].job.count = 3;
         jobs[i].job.tokens = 15;
         jobs[i].job.texts = jobs[i].texts;
-        jobs[i].job.logits = jobs[i].logits;
+        jobs[i].job.outputs = jobs[i].outputs;
         jobs[i].job.done = on_counted;
-        for (k = 0; k < 3; k++)
+        for (k = 0; k < 3; k++) {
+            jobs[i].outputs[k] = jobs[i].logits + 2 * (ptrdiff_t)k;
             distil_encode(models[0].model, "a b c", 5, NULL, 0, DISTIL_TRUNCATE_NONE,
                           &jobs[i].texts[k], NULL);
+        }
         ck_assert_int_eq(server_queue_reserve(crowd.queue, &jobs[i].job, &wait), SERVER_ROOM);
         server_queue_push(crowd.queue, &jobs[i].job);
     }

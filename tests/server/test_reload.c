@@ -362,7 +362,9 @@ START_TEST(requests_choose_their_model)
                  "{\"name\":\"second\",\"default\":false,\"task\":\"sequence-classification\","
                  "\"problem\":\"single-label\",\"labels\":[\"red\",\"green\",\"blue\"],"
                  "\"max_tokens\":16,");
-    expect_reply(&reply, 200, "{\"name\":\"third\",\"default\":false,\"task\":\"none\"");
+    expect_reply(&reply, 200,
+                 "{\"name\":\"third\",\"default\":true,\"task\":\"embedding\",\"dimensions\":3,"
+                 "\"pooling\":\"mean\",\"normalize\":false,\"max_tokens\":16,");
     request(f.port, "GET", "/metrics", NULL, &reply);
     expect_reply(&reply, 200, "distild_predictions_total{model=\"second\",label=\"blue\"}");
     stop(&f);
