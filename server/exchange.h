@@ -70,8 +70,9 @@ struct server_exchange {
     struct server_model *model; /* that answers; NULL: none, or given back */
     struct server_job job;      /* job.count is 0 while there is nothing to compute */
     void (*finish)(struct server_exchange *exchange);
-    /* Of a handler that waits for others than the workers: called once the connection sleeps, to set
-     * them to work. They call wake when they are done, once and from any thread. */
+    /* Of a handler that waits for others than the workers, or of a finish that has not answered and goes on to wait for
+     * them: called once the connection sleeps, to set them to work. They call wake when they are done, once and from any
+     * thread, and finish is called. */
     void (*submit)(struct server_exchange *exchange);
     void (*wake)(struct server_exchange *exchange);
     void *request; /* what the handler keeps until finish */

@@ -76,10 +76,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     }
     if (http->suspended) {
         atomic_fetch_sub_explicit(&http->exchange.server->suspended, 1, memory_order_relaxed);
+        http->suspended = false;
         if (!http->exchange.status) /* it was not refused meanwhile */
             http->exchange.finish(&http->exchange);
         http->close = http->close || http->exchange.job.fate == SERVER_ABANDONED;
-        return http_respond(http);
+        return http_go_on(http) ? MHD_YES : http_respond(http);
     }
     http->counted = true;
     server_connection_wait(http->kept, SERVER_WAITING_SELF);

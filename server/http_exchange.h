@@ -56,6 +56,10 @@ int http_descriptor(struct MHD_Connection *connection);
  * sleep until others have answered. */
 enum MHD_Result http_dispatch(struct http_exchange *http);
 
+/* Puts the connection to sleep, or lets it sleep on, and sets those to work who will wake it; false where
+ * the exchange is answered or waits for nobody. */
+bool http_go_on(struct http_exchange *http);
+
 /* Sends the answer that the exchange holds. */
 enum MHD_Result http_respond(struct http_exchange *http);
 /* The same before the body has been read. The library then closes the connection. */

@@ -21,6 +21,8 @@ static void on_finish(struct server_reading *reading, bool ending)
     struct http_exchange *http = reading_of(reading);
     (void)ending;
     http->exchange.finish(&http->exchange);
+    if (http_go_on(http))
+        return;
     server_exchange_forget(&http->exchange);
     MHD_resume_connection(http->connection);
 }
@@ -70,6 +72,17 @@ static void suspend(struct http_exchange *http)
     MHD_suspend_connection(http->connection);
 }
 
+bool http_go_on(struct http_exchange *http)
+{
+    struct server_exchange *exchange = &http->exchange;
+    if (exchange->status || !exchange->submit)
+        return false;
+    exchange->wake = on_wake;
+    suspend(http);
+    exchange->submit(exchange);
+    return true;
+}
+
 /* Hands what the handler prepared to those who do the work; false where the exchange is answered. */
 static bool hand_on(struct http_exchange *http)
 {
@@ -79,12 +92,8 @@ static bool hand_on(struct http_exchange *http)
     int64_t wait;
     if (exchange->status || (!exchange->submit && !exchange->finish))
         return false;
-    if (exchange->submit) {
-        exchange->wake = on_wake;
-        suspend(http);
-        exchange->submit(exchange);
-        return true;
-    }
+    if (exchange->submit)
+        return http_go_on(http);
     if (!server_work_make_outputs(exchange))
         return false;
     room = server_queue_reserve(queue, &exchange->job, &wait);

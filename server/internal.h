@@ -15,9 +15,11 @@
 struct server_access;
 struct server_login;
 struct server_tls;
+struct server_catalogue;
 struct server_http;
 struct server_listener;
 struct server_peers;
+struct server_recommender;
 struct server_prediction_log;
 struct server_reader;
 struct server_state_dir;
@@ -52,9 +54,11 @@ struct server {
     struct server_reload_record reloads[SERVER_RELOADABLE];
     struct server_queue *queue;
     struct server_workers *workers;
+    struct server_catalogue *catalogue; /* from READY on; NULL: there is none */
     struct server_access *access;
-    struct server_login *login; /* NULL: there is no session password */
-    struct server_tls *tls;     /* NULL: plain HTTP */
+    struct server_login *login;             /* NULL: there is no session password */
+    struct server_recommender *recommender; /* the same; NULL without a state directory too */
+    struct server_tls *tls;                 /* NULL: plain HTTP */
     struct server_peers *peers; /* NULL where the connections of an address are not limited */
     struct server_reader *reader;
     struct server_http *http;

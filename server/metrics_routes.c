@@ -7,6 +7,7 @@
 #include "server/internal.h"
 #include "server/log_writer.h"
 #include "server/prediction_log.h"
+#include "server/recommender.h"
 #include "server/routes.h"
 
 static void write_gauge(FILE *out, const char *name, const char *help, double value)
@@ -156,6 +157,8 @@ void server_handle_metrics(struct server_exchange *exchange)
         write_log(server, out);
         write_reloads(server, out);
         server_prediction_log_write_gauges(server->predictions, out);
+        server_recommender_write_metrics(
+            server_get_state(server) != SERVER_LOADING ? server->recommender : NULL, out);
         server_metrics_write(server->metrics, out);
         if (server_get_state(server) != SERVER_LOADING)
             write_models(server->models, out);

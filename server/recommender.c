@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/metrics.h"
 #include "server/recommender_internal.h"
 #include "server/utf8.h"
 
@@ -83,8 +84,12 @@ static void teach(struct server_recommender *recommender, const struct server_sc
 static void process(struct server_recommender *recommender, struct server_handed *first)
 {
     struct server_handed *each;
+    unsigned long long count = 0;
     distil_error error;
+    for (each = first; each; each = each->next)
+        count++;
     if (store_all(recommender, first, &error)) {
+        atomic_fetch_add_explicit(&recommender->lost, count, memory_order_relaxed);
         server_log_printf(recommender->log, SERVER_LOG_ERROR, "scores could not be kept: %s",
                           error.message);
         end_scorings(first, SERVER_OUTCOME_FAILED);
@@ -92,6 +97,9 @@ static void process(struct server_recommender *recommender, struct server_handed
     }
     for (each = first; each; each = each->next)
         teach(recommender, scoring_of(each));
+    atomic_fetch_add_explicit(&recommender->kept, count, memory_order_relaxed);
+    atomic_store_explicit(&recommender->learned, server_estimator_count(recommender->estimator),
+                          memory_order_relaxed);
     end_scorings(first, SERVER_OUTCOME_DONE);
 }
 
@@ -224,6 +232,7 @@ static distil_status read_scores(struct server_recommender *recommender, const c
         status = server_score_store_each(recommender->store, take_row, recommender, error);
     if (!status && server_estimator_count(recommender->estimator) > 0)
         status = server_estimator_settle(recommender->estimator, NULL, NULL, error);
+    atomic_store(&recommender->learned, server_estimator_count(recommender->estimator));
     if (!status && recommender->strangers > 0)
         server_log_printf(
             recommender->log, SERVER_LOG_WARN,
@@ -342,4 +351,30 @@ long server_recommender_find(const struct server_recommender *recommender, const
 const unsigned char *server_recommender_key(const struct server_recommender *recommender)
 {
     return server_score_store_key(recommender->store);
+}
+
+static unsigned long long count_of(const atomic_ullong *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void server_recommender_write_metrics(const struct server_recommender *recommender, FILE *out)
+{
+    server_metrics_family(out, "distild_recommendations_total", "counter",
+                          "Lists of recommendations that were made.");
+    fprintf(out, "distild_recommendations_total %llu\n",
+            recommender ? count_of(&recommender->lists) : 0);
+    server_metrics_family(out, "distild_recommender_scores_total", "counter",
+                          "Scores given to recommendations, by whether they could be kept.");
+    fprintf(out,
+            "distild_recommender_scores_total{outcome=\"kept\"} %llu\n"
+            "distild_recommender_scores_total{outcome=\"lost\"} %llu\n",
+            recommender ? count_of(&recommender->kept) : 0,
+            recommender ? count_of(&recommender->lost) : 0);
+    server_metrics_family(out, "distild_recommender_scores_learned", "gauge",
+                          "Scores that recommendations follow from.");
+    fprintf(out, "distild_recommender_scores_learned %lld\n",
+            recommender
+                ? (long long)atomic_load_explicit(&recommender->learned, memory_order_relaxed)
+                : 0);
 }

@@ -6,6 +6,8 @@
 #ifndef SERVER_RECOMMENDER_H
 #define SERVER_RECOMMENDER_H
 
+#include <stdio.h>
+
 #include "engine/distil.h"
 #include "engine/distil_catalogue.h"
 #include "server/estimator.h"
@@ -87,6 +89,8 @@ struct server_scoring {
 /* Hands over a score. */
 void server_recommender_push_scoring(struct server_recommender *recommender,
                                      struct server_scoring *scoring);
+/* Counts of lists and scores, for GET /metrics; all are 0 where recommender is NULL. */
+void server_recommender_write_metrics(const struct server_recommender *recommender, FILE *out);
 /* The item of a name; -1 where there is none any more. */
 long server_recommender_find(const struct server_recommender *recommender, const char *name);
 

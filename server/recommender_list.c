@@ -155,6 +155,7 @@ void server_recommender_list(struct server_recommender *recommender, struct serv
         fill(recommender, &outlook, &best, listing);
         fill(recommender, &outlook, &trials, listing);
         listing->outcome = SERVER_OUTCOME_DONE;
+        atomic_fetch_add_explicit(&recommender->lists, 1, memory_order_relaxed);
     }
     free(memory);
 }

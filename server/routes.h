@@ -18,6 +18,8 @@ void server_handle_embed(struct server_exchange *exchange);        /* POST /embe
 void server_handle_feedback(struct server_exchange *exchange);     /* POST /feedback */
 void server_handle_reload(struct server_exchange *exchange);       /* POST /admin/models/reload */
 void server_handle_login(struct server_exchange *exchange);        /* POST /api/login */
+void server_handle_recommend(struct server_exchange *exchange);    /* POST /api/recommend */
+void server_handle_score(struct server_exchange *exchange);        /* POST /api/recommend/score */
 void server_handle_protected(struct server_exchange *exchange);    /* GET /protected */
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "engine/cpus.h"
 #include "server/access.h"
+#include "server/catalogue.h"
 #include "server/drift_monitor.h"
 #include "server/http.h"
 #include "server/internal.h"
@@ -20,6 +21,7 @@
 #include "server/peers.h"
 #include "server/prediction_log.h"
 #include "server/reader.h"
+#include "server/recommender.h"
 #include "server/reload.h"
 #include "server/state_dir.h"
 #include "server/tls.h"
@@ -273,10 +275,29 @@ static distil_status watch_drift(struct server *server, distil_error *error)
     return server_drift_monitor_start(&settings, &server->drift, error);
 }
 
+/* Nothing is recommended without a catalogue, or without a directory to keep scores in. */
+static distil_status open_recommender(struct server *server, distil_error *error)
+{
+    const struct server_recommender_options options = {
+        .catalogue = server->catalogue ? server_catalogue_items(server->catalogue) : NULL,
+        .state_dir = server->state_dir,
+        .template_file = server->options.profile_template,
+        .log = &server->options.log,
+    };
+    if (!options.catalogue || !options.state_dir)
+        return DISTIL_OK;
+    return server_recommender_create(&options, &server->recommender, error);
+}
+
 distil_status server_load(struct server *server, distil_error *error)
 {
     const struct server_options *options = &server->options;
     distil_status status = server_models_load(server->models, error);
+    if (!status && options->catalogue)
+        status =
+            server_catalogue_open(options->catalogue, options->threads, &server->catalogue, error);
+    if (!status)
+        status = open_recommender(server, error);
     if (!status)
         status = server_workers_start(server->queue, &server->lanes, &options->log, server->metrics,
                                       options->http_threads, &server->workers, error);
@@ -395,6 +416,8 @@ void server_free(struct server *server)
     if (server->queue)
         server_queue_close(server->queue);
     server_workers_free(server->workers);
+    server_recommender_stop(server->recommender);
+    server_catalogue_stop(server->catalogue);
     server_reader_free(server->reader);
     server_login_stop(server->login);
     server_drift_monitor_free(server->drift);
@@ -412,6 +435,8 @@ void server_free(struct server *server)
     server_tls_free(server->tls);
     server_access_free(server->access);
     server_login_free(server->login);
+    server_recommender_free(server->recommender);
+    server_catalogue_free(server->catalogue);
     server_models_free(server->models);
     server_metrics_free(server->metrics);
     server_peers_free(server->peers);

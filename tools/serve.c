@@ -19,6 +19,7 @@ struct serve_settings {
     const char *host, *uds, *uds_mode, *log_level, *log_journal, *log_tag;
     long port, workers, http_threads, max_queue, max_queue_tokens, max_queue_ms, max_batch_tokens,
         max_batch_ms, max_client_batch, max_body, max_connections, max_connections_per_address;
+    const char *catalogue, *profile_template;
     long request_timeout_ms, max_request_timeout_ms;
     long header_timeout, body_timeout, min_rate, idle_timeout, drain_delay, drain_timeout;
     bool log_json, access_log;
@@ -162,6 +163,18 @@ static const struct tool_option options[] = {
            "Between such comparisons in the background; 0 for none but those asked for"),
     NUMBER(drift_min_rows, "drift-min-rows", "N", 1, 100000000, "200",
            "Predictions that one takes at least"),
+    {.name = "catalogue",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, catalogue),
+     .value = "FILE",
+     .help =
+         "Items that POST /api/recommend chooses from, as 'distild catalogue build' writes them"},
+    {.name = "profile-template",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct serve_settings, profile_template),
+     .value = "FILE",
+     .help = "Line in which POST /api/recommend tells the encoder of a profile, with {age}, "
+             "{gender} and {occupation}"},
     {.name = "log-level",
      .kind = TOOL_CHOICE,
      .offset = offsetof(struct serve_settings, log_level),
@@ -398,6 +411,8 @@ static int run_serve(const void *given, int count, char **operands)
     server.max_request_timeout_ms = (int)settings->max_request_timeout_ms;
     server.max_client_batch = (int)settings->max_client_batch;
     server.max_body = (size_t)settings->max_body;
+    server.catalogue = settings->catalogue;
+    server.profile_template = settings->profile_template;
     server.max_connections = (int)settings->max_connections;
     server.max_connections_per_address = (int)settings->max_connections_per_address;
     server.header_timeout_seconds = (int)settings->header_timeout;
