@@ -129,6 +129,11 @@ DISTIL_API int distil_session_threads(const distil_session *session);
  * of all texts are there, those of the others as good as ever. */
 DISTIL_API distil_status distil_logits(distil_session *session, const distil_tokens *const *texts,
                                        int n, float *logits, distil_error *error);
+/* The same, with what the classification head reads of each text: the last hidden state of its first token. first:
+ * (n, hidden). */
+DISTIL_API distil_status distil_logits_first(distil_session *session,
+                                             const distil_tokens *const *texts, int n,
+                                             float *logits, float *first, distil_error *error);
 /* One embedding of each text, pooled and normalised as distil_info says: (n, hidden). Any model has them, though only one
  * that was trained to (DISTIL_TASK_NONE) gives them a meaning. DISTIL_NOT_FINITE as distil_logits has it. */
 DISTIL_API distil_status distil_embed(distil_session *session, const distil_tokens *const *texts,

@@ -74,9 +74,9 @@ static distil_status not_finite(const distil_session *session, const char *what,
                        session->model->info.path, text, what);
 }
 
-/* distil_logits; messages count the texts from `number`. */
+/* distil_logits_first, where first may be NULL; messages count the texts from `number`. */
 static distil_status logits_of(distil_session *session, const distil_tokens *const *texts, int n,
-                               int number, float *logits, distil_error *error)
+                               int number, float *logits, float *first_states, distil_error *error)
 {
     const distil_info *info = &session->model->info;
     int bad = n; /* the first text without an answer */
@@ -89,6 +89,10 @@ static distil_status logits_of(distil_session *session, const distil_tokens *con
                              next - first, info->label_count);
         if (bad == n && row < next - first)
             bad = first + (int)row;
+        /* the head has left them where the last layer wrote them */
+        if (first_states)
+            copy_rows(first_states + (long)first * info->hidden, &session->work.x, next - first,
+                      info->hidden);
         first = next;
     }
     return bad < n ? not_finite(session, "logits", number + bad, error) : DISTIL_OK;
@@ -97,7 +101,13 @@ static distil_status logits_of(distil_session *session, const distil_tokens *con
 distil_status distil_logits(distil_session *session, const distil_tokens *const *texts, int n,
                             float *logits, distil_error *error)
 {
-    return logits_of(session, texts, n, 0, logits, error);
+    return logits_of(session, texts, n, 0, logits, NULL, error);
+}
+
+distil_status distil_logits_first(distil_session *session, const distil_tokens *const *texts, int n,
+                                  float *logits, float *first, distil_error *error)
+{
+    return logits_of(session, texts, n, 0, logits, first, error);
 }
 
 /* An output with a row for each token. */
@@ -234,7 +244,7 @@ distil_status distil_predict(distil_session *session, const char *const *texts, 
                                    DISTIL_TRUNCATE_RIGHT, &session->batch_tokens[i], error);
         if (!status)
             status = logits_of(session, (const distil_tokens *const *)session->batch_tokens, count,
-                               first, session->batch_logits, error);
+                               first, session->batch_logits, NULL, error);
         if (status)
             return status;
         for (int i = 0; i < count; i++)

@@ -1,5 +1,5 @@
 /* prediction_writer.c: the thread that writes the log of predictions, and what it does when it cannot. */
-#include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -11,7 +11,7 @@ enum { KEEP_ROWS = 8192 /* after which it looks at what is to be deleted, howeve
 
 /* In nanoseconds. */
 static const int64_t second = 1000000000;
-static const int64_t gather_ns = 20000000; /* in which rows gather that share a transaction */
+static const int64_t gather_ns = 50000000; /* in which rows gather that share a transaction */
 static const int64_t moment_ns = 1000000;
 /* Between attempts: while the database is locked, while something else is wrong, at the end. */
 static const int64_t busy_first_ns = 20000000, busy_most_ns = 500000000;
@@ -208,6 +208,9 @@ static void give_up(struct server_prediction_log *log)
 void *server_prediction_run(void *argument)
 {
     struct server_prediction_log *log = argument;
+    const struct sched_param none = {0};
+    /* it interrupts no thread that computes, but waits for a tick */
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
     while (go_round(log))
         continue;
     give_up(log);

@@ -257,6 +257,38 @@ START_TEST(test_poolings_and_length)
 }
 END_TEST
 
+START_TEST(test_first_states_beside_logits)
+{
+    distil_model *model = open_case(_i);
+    if (!model)
+        return;
+    const distil_info *info = distil_model_info(model);
+    struct texts texts;
+    make_texts(model, &texts);
+    static float logits[TEXTS * MOST_LABELS], alone[TEXTS * MOST_LABELS];
+    float *first = calloc((size_t)TEXTS * (size_t)info->hidden, sizeof(float));
+    float *states = malloc((size_t)texts.total * (size_t)info->hidden * sizeof(float));
+    const distil_tokens *const *all = (const distil_tokens *const *)texts.tokens;
+    distil_session *session = make_session(model, 2);
+    ck_assert_int_eq(distil_logits(session, all, TEXTS, alone, NULL), DISTIL_OK);
+    ck_assert_int_eq(distil_logits_first(session, all, TEXTS, logits, first, NULL), DISTIL_OK);
+    ck_assert_mem_eq(logits, alone, (size_t)(TEXTS * info->label_count) * sizeof(float));
+    ck_assert_int_eq(distil_hidden_states(session, all, TEXTS, states, NULL), DISTIL_OK);
+    const float *at = states;
+    for (int i = 0; i < TEXTS; i++) {
+        const float *row = first + (long)i * info->hidden;
+        for (int k = 0; k < info->hidden; k++)
+            ck_assert_float_eq_tol(row[k], at[k], 1e-4F);
+        at += (long)distil_tokens_count(all[i]) * info->hidden;
+    }
+    free(first);
+    free(states);
+    distil_session_free(session);
+    free_texts(&texts);
+    distil_model_free(model);
+}
+END_TEST
+
 START_TEST(test_hidden_states_in_batches)
 {
     distil_model *model = open_case(_i);
@@ -365,6 +397,7 @@ int main(void)
     TCase *tests = tcase_create("session");
     tcase_set_timeout(tests, 100);
     tcase_add_loop_test(tests, test_same_text_same_bits, 0, CASES);
+    tcase_add_loop_test(tests, test_first_states_beside_logits, 0, CASES);
     tcase_add_loop_test(tests, test_hidden_states_in_batches, 0, CASES);
     tcase_add_loop_test(tests, test_embeddings_in_batches, 0, CASES);
     tcase_add_test(tests, test_poolings_and_length);
