@@ -175,7 +175,7 @@ static bool go_round(struct server_prediction_log *log)
         sleep_well(log);
         return true;
     }
-    full = writer->count == PREDICTION_BATCH;
+    full = writer->count == PREDICTION_BATCH || writer->feedback_count == PREDICTION_FEEDBACK;
     status = step(log, &error);
     if (status)
         failed(log, status, &error);

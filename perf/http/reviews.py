@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures what the log of predictions does to answers: POST /predict with reviews, with the log off, on, and in trouble.
 
-    reviews.py BUILD [--scenarios off,on,slow,full,locked] [--seconds 5] [--rate R] [--share 0.5] [--output FILE.json]
+    reviews.py BUILD [--scenarios off,on,slow,full,locked] [--seconds 5] [--rate R] [--share 0.5] [--rounds 1] [--output FILE.json]
 
 Needs the targets distild, perf_load and perf_slow_disk of BUILD. An open loop asks at --rate requests a second, or at --share of what the
-server does with the log off, and counts latencies from when a request was due. Server and load share the machine.
+server does with the log off, and counts latencies from when a request was due. Server and load share the machine. With several rounds the
+scenarios take turns, and each row is the best of its rounds by the 99th percentile: what else runs on a machine only adds to latencies.
 
   off     --prediction-log=no
   on      as by default
@@ -72,9 +73,10 @@ def load(build, port, *options):
 
 def measure(build, scenario, rate, seconds):
     server, other = Server(build, scenario), None
+    # in every scenario alike: it is what the scheduler learns from first
+    load(build, server.port, "--connections", 1, "--seconds", 0.3, "--warm-up", 0)
+    time.sleep(0.3)
     if scenario == "locked":
-        load(build, server.port, "--connections", 1, "--seconds", 0.3, "--warm-up", 0)
-        time.sleep(0.3)
         other = sqlite3.connect(pathlib.Path(server.state.name) / "predictions.db", isolation_level=None, timeout=30)
         other.execute("BEGIN EXCLUSIVE")
     row = load(build, server.port, "--connections", 256, "--rate", rate, "--seconds", seconds, "--warm-up", 1)
@@ -92,6 +94,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--output", type=pathlib.Path)
     options = parser.parse_args()
     rate = options.rate
@@ -99,14 +102,18 @@ def main():
         server = Server(options.build, "off")
         rate = options.share * load(options.build, server.port, "--connections", 64, "--seconds", options.seconds)["per_second"]
         server.stop()
+    scenarios, taken = options.scenarios.split(","), {}
+    for _ in range(options.rounds):
+        for scenario in scenarios:
+            taken.setdefault(scenario, []).append(measure(options.build, scenario, rate, options.seconds))
     rows = []
     print(f"{'log':8} {'req/s':>8} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'max ms':>8} {'failed':>7} {'written':>8} {'waiting':>8} "
           f"{'dropped':>8}", flush=True)
-    for scenario in options.scenarios.split(","):
-        row = measure(options.build, scenario, rate, options.seconds)
+    for scenario in scenarios:
+        row = min(taken[scenario], key=lambda each: each["p99_ms"])
         rows.append(row)
         print(f"{scenario:8} {row['per_second']:8.0f} {row['p50_ms']:8.2f} {row['p95_ms']:8.2f} {row['p99_ms']:8.2f} {row['max_ms']:8.2f} "
-              f"{row['failed'] + row['answered'] - row['succeeded']:7} {row['written']:8} {row['waiting']:8} {row['dropped']:8}", flush=True)
+              f"{row['failed'] + row['answered'] - row['succeeded']:7.0f} {row['written']:8.0f} {row['waiting']:8.0f} {row['dropped']:8.0f}", flush=True)
     if options.output:
         options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
