@@ -76,7 +76,8 @@ static distil_status put_batch(struct build *build, struct tool_embedder *encode
         texts[i] = table->strings + table->offsets[(first + i) * table->columns + table->text];
         lengths[i] = strlen(texts[i]);
     }
-    distil_status status = tool_embed(encoder, texts, lengths, n, vectors, &empty, build->error);
+    distil_status status =
+        tool_embedder_embed(encoder, texts, lengths, n, vectors, &empty, build->error);
     if (!status && empty < n)
         status = distil_fail(build->error, DISTIL_FORMAT,
                              "%s: item %ld ('%.100s'): its text is empty: it has nothing that "
@@ -132,7 +133,7 @@ distil_status tool_catalogue_embed(const struct catalogue_settings *settings,
                              "encoder of the catalogue",
                              encoder.info->path, encoder.info->hidden, facts->path, facts->width);
     if (!status)
-        status = tool_embed(&encoder, &text, &length, 1, vector, &empty, error);
+        status = tool_embedder_embed(&encoder, &text, &length, 1, vector, &empty, error);
     if (!status && empty == 0)
         status = distil_fail(error, DISTIL_INVALID,
                              "the text is empty: it has nothing that becomes a token");

@@ -14,6 +14,7 @@ extern const struct tool_command tool_drift;
 extern const struct tool_command tool_bench;
 extern const struct tool_command tool_profile;
 extern const struct tool_command tool_health;
+extern const struct tool_command tool_embed;
 extern const struct tool_command tool_fit;
 extern const struct tool_command tool_keys;
 extern const struct tool_command tool_recommend;

@@ -8,7 +8,9 @@ distil_status tool_embedder_open(struct tool_embedder *embedder,
                                  const struct tool_model_settings *settings, long batch,
                                  distil_error *error)
 {
-    distil_status status = tool_open_model(settings, &embedder->model, error);
+    const distil_options options = {.precision = settings->precision, .cpu = settings->cpu};
+    distil_status status =
+        tool_open_task(settings->path, DISTIL_TASK_NONE, &options, &embedder->model, error);
     if (status)
         return status;
     embedder->info = distil_model_info(embedder->model);
@@ -26,9 +28,9 @@ distil_status tool_embedder_open(struct tool_embedder *embedder,
     return DISTIL_OK;
 }
 
-distil_status tool_embed(struct tool_embedder *embedder, const char *const *texts,
-                         const size_t *lengths, int n, float *vectors, int *empty,
-                         distil_error *error)
+distil_status tool_embedder_embed(struct tool_embedder *embedder, const char *const *texts,
+                                  const size_t *lengths, int n, float *vectors, int *empty,
+                                  distil_error *error)
 {
     *empty = n;
     for (int i = n - 1; i >= 0; i--) {

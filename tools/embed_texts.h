@@ -19,9 +19,9 @@ distil_status tool_embedder_open(struct tool_embedder *embedder,
                                  distil_error *error);
 /* Vectors (n, hidden) of n texts, at most a batch, cut at the model's window. *empty is the first of them in which nothing
  * becomes a token, n where there is none. */
-distil_status tool_embed(struct tool_embedder *embedder, const char *const *texts,
-                         const size_t *lengths, int n, float *vectors, int *empty,
-                         distil_error *error);
+distil_status tool_embedder_embed(struct tool_embedder *embedder, const char *const *texts,
+                                  const size_t *lengths, int n, float *vectors, int *empty,
+                                  distil_error *error);
 void tool_embedder_close(struct tool_embedder *embedder);
 
 #endif

@@ -209,7 +209,8 @@ static distil_status embed_batch(struct fit *run, long first, int n, float *batc
         texts[i] = set->arena + set->rows[first + i].text;
         lengths[i] = set->rows[first + i].length;
     }
-    distil_status status = tool_embed(&run->encoder, texts, lengths, n, batch, &empty, error);
+    distil_status status =
+        tool_embedder_embed(&run->encoder, texts, lengths, n, batch, &empty, error);
     if (!status && empty < n)
         status = distil_fail(error, DISTIL_FORMAT,
                              "%s, line %ld: the text is empty: it has nothing that becomes a token",

@@ -89,9 +89,13 @@ distil_status tool_golden_compute(const char *path, struct weights_golden *golde
 void tool_golden_free(struct weights_golden *golden)
 {
     union {
-        const void *from;
-        void *to;
-    } widths = {golden->widths}, values = {golden->values};
+        const int *from;
+        int *to;
+    } widths = {golden->widths};
+    union {
+        const float *from;
+        float *to;
+    } values = {golden->values};
     free(widths.to);
     free(values.to);
     *golden = (struct weights_golden){0};

@@ -1,12 +1,25 @@
 #include "tools/model.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 distil_status tool_open_model(const struct tool_model_settings *settings, distil_model **model,
                               distil_error *error)
 {
     distil_options options = {.precision = settings->precision, .cpu = settings->cpu};
     return distil_model_open(settings->path, &options, model, error);
+}
+
+distil_status tool_open_task(const char *path, distil_task task, const distil_options *options,
+                             distil_model **model, distil_error *error)
+{
+    char *bundled = NULL;
+    distil_status status = path ? DISTIL_OK : distil_bundled(task, &bundled, error);
+    *model = NULL;
+    if (!status)
+        status = distil_model_open(path ? path : bundled, options, model, error);
+    free(bundled);
+    return status;
 }
 
 distil_status tool_open_classifier(const struct tool_model_settings *settings, distil_model **model,

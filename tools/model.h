@@ -65,6 +65,10 @@ struct tool_model_settings {
 distil_status tool_open_model(const struct tool_model_settings *settings, distil_model **model,
                               distil_error *error);
 
+/* Opens the model at path, or where that is NULL the bundled one of the task. */
+distil_status tool_open_task(const char *path, distil_task task, const distil_options *options,
+                             distil_model **model, distil_error *error);
+
 /* Opens the model with a session, and refuses one that cannot classify whole texts (DISTIL_TASK).
  * Nothing is left open on failure. */
 distil_status tool_open_classifier(const struct tool_model_settings *settings, distil_model **model,

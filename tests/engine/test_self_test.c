@@ -126,6 +126,98 @@ START_TEST(names_what_differs)
 }
 END_TEST
 
+/* ---- embeddings and spans ---- */
+
+static const char *const others[] = {"bert-mean", "distilbert-cls", "bert-spans",
+                                     "distilbert-spans"};
+enum { OTHERS = sizeof others / sizeof *others, MOST_VALUES = 512 };
+
+/* The golden values of both texts, and how many each has. */
+static void compute_others(const char *path, int widths[TEXTS], float values[MOST_VALUES])
+{
+    const distil_options options = {.precision = "fp32", .cpu = "scalar"};
+    distil_tokens *tokens[TEXTS] = {NULL};
+    const distil_tokens *const *all = (const distil_tokens *const *)tokens;
+    distil_model *model;
+    distil_session *session;
+    ck_assert_int_eq(distil_model_open(path, &options, &model, NULL), DISTIL_OK);
+    ck_assert_int_eq(distil_session_create(model, 1, &session, NULL), DISTIL_OK);
+    const int spans = distil_model_info(model)->task == DISTIL_TASK_ANSWER;
+    for (int i = 0; i < TEXTS; i++) {
+        ck_assert_int_eq(distil_encode(model, texts[i], strlen(texts[i]), NULL, 0,
+                                       DISTIL_TRUNCATE_RIGHT, &tokens[i], NULL),
+                         DISTIL_OK);
+        widths[i] = spans ? 2 * distil_tokens_count(tokens[i]) : distil_model_info(model)->hidden;
+    }
+    ck_assert_int_le(widths[0] + widths[1], MOST_VALUES);
+    ck_assert_int_eq(spans ? distil_spans(session, all, TEXTS, values, NULL)
+                           : distil_embed(session, all, TEXTS, values, NULL),
+                     DISTIL_OK);
+    for (int i = 0; i < TEXTS; i++)
+        distil_tokens_free(tokens[i]);
+    distil_session_free(session);
+    distil_model_free(model);
+}
+
+static distil_status run_other(const char *path, const int *widths, const float *values,
+                               const distil_options *options, distil_error *error)
+{
+    const struct weights_golden golden = {
+        .count = TEXTS, .texts = texts, .widths = widths, .values = values};
+    struct weights_model *weights;
+    distil_model *model;
+    distil_session *session;
+    ck_assert_int_eq(weights_open(&weights, path, error), DISTIL_OK);
+    ck_assert_int_eq(weights_write(weights, file, WEIGHTS_F32, &golden, NULL, NULL, error),
+                     DISTIL_OK);
+    weights_free(weights);
+    ck_assert_msg(distil_model_open(file, options, &model, error) == DISTIL_OK, "%s",
+                  error->message);
+    ck_assert_int_eq(distil_session_create(model, 2, &session, error), DISTIL_OK);
+    distil_status status = distil_self_test(session, error);
+    distil_session_free(session);
+    distil_model_free(model);
+    return status;
+}
+
+START_TEST(other_tasks_are_tested_too)
+{
+    static const char *const precisions[] = {"fp32", "bf16", "int8"};
+    char path[1024];
+    int widths[TEXTS];
+    float values[MOST_VALUES];
+    distil_error error = {.message = ""};
+    snprintf(path, sizeof path, "%s/tests/golden/tiny-outputs/%s", getenv("DISTILD_SOURCE_DIR"),
+             others[_i]);
+    compute_others(path, widths, values);
+    for (int p = 0; p < 3; p++) {
+        /* whatever is asked of it, a model is tested as its file says */
+        const distil_options options = {
+            .precision = precisions[p], .pooling = "max", .normalize = p - 1};
+        ck_assert_msg(run_other(path, widths, values, &options, &error) == DISTIL_OK, "%s",
+                      error.message);
+    }
+    values[widths[0] + 1] += 3; /* of the second text */
+    ck_assert_int_eq(run_other(path, widths, values, NULL, &error), DISTIL_SELF_TEST);
+    ck_assert_msg(strstr(error.message, "self-test: \"no\"") != NULL, "%s", error.message);
+}
+END_TEST
+
+START_TEST(spans_of_other_tokens_are_no_use)
+{
+    char path[1024];
+    int widths[TEXTS];
+    float values[MOST_VALUES] = {0};
+    distil_error error;
+    snprintf(path, sizeof path, "%s/tests/golden/tiny-outputs/bert-spans",
+             getenv("DISTILD_SOURCE_DIR"));
+    compute_others(path, widths, values);
+    widths[1] += 2;
+    ck_assert_int_eq(run_other(path, widths, values, NULL, &error), DISTIL_SELF_TEST);
+    ck_assert_msg(strstr(error.message, "its tokens are others") != NULL, "%s", error.message);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("self-test");
@@ -137,6 +229,8 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_loop_test(cases, passes_at_every_level, 0, NAMES);
     tcase_add_test(cases, names_what_differs);
+    tcase_add_loop_test(cases, other_tasks_are_tested_too, 0, OTHERS);
+    tcase_add_test(cases, spans_of_other_tokens_are_no_use);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

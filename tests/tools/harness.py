@@ -30,6 +30,7 @@ COMMANDS = [
     "tokenize",
     "bench",
     "profile",
+    "embed",
     "fit",
     "catalogue",
     "health",
