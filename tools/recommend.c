@@ -35,7 +35,7 @@ static const struct tool_option options[] = {
      .offset = offsetof(struct recommend_settings, model.path),
      .value = "PATH",
      .help = "The encoder of titles, genres and profiles: a converted file or a HuggingFace "
-             "directory; without one the texts are left out"},
+             "directory; without one, the bundled encoder. 'none' leaves the texts out"},
     TOOL_COMPUTE_OPTIONS(recommend_settings),
     TOOL_END_OPTIONS};
 
@@ -252,6 +252,24 @@ static void free_evaluation(struct evaluation *run)
     free(run);
 }
 
+/* Has the texts embedded, unless they are left out. */
+static distil_status read_texts(struct evaluation *run, distil_error *error)
+{
+    struct tool_model_settings model = run->settings->model;
+    distil_status status = DISTIL_OK;
+    char *bundled = NULL;
+    if (model.path && strcmp(model.path, "none") == 0)
+        return DISTIL_OK;
+    if (!model.path)
+        status = distil_bundled(DISTIL_TASK_NONE, &bundled, error);
+    if (bundled)
+        model.path = bundled;
+    if (!status)
+        status = tool_recommend_texts_make(&run->data, &model, &run->texts, error);
+    free(bundled);
+    return status;
+}
+
 static distil_status evaluate(struct evaluation *run, distil_error *error)
 {
     const char *split = run->settings->split;
@@ -260,8 +278,8 @@ static distil_status evaluate(struct evaluation *run, distil_error *error)
     distil_status status = tool_movielens_read(&run->data, run->folder, folds, error);
     if (!status)
         status = divide(run, error);
-    if (!status && run->settings->model.path)
-        status = tool_recommend_texts_make(&run->data, &run->settings->model, &run->texts, error);
+    if (!status)
+        status = read_texts(run, error);
     return status ? status : measure(run, error);
 }
 

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 import movielens_data
-from harness import main, run
+from harness import MODEL, main, run
 
 
 class Evaluate(unittest.TestCase):
@@ -19,7 +19,7 @@ class Evaluate(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def evaluate(self, *options):
-        return json.loads(run("recommend", "evaluate", self.folder, "--json", *options)[0])
+        return json.loads(run("recommend", "evaluate", self.folder, "--json", *(options or ("--encoder", "none")))[0])
 
     def assert_beats_the_rules(self, rules):
         for rule in ("global_mean", "item_mean", "popularity"):
@@ -28,7 +28,7 @@ class Evaluate(unittest.TestCase):
 
     def test_it_beats_the_rules_where_taste_has_a_structure(self):
         movielens_data.write(self.folder, seed=3, users=250, films=300, scores=14000, folds=True)
-        by_time = self.evaluate("--split", "time")
+        by_time = self.evaluate("--split", "time", "--encoder", "none")
         self.assertEqual((by_time["users"], by_time["films"]), (250, 300))
         self.assert_beats_the_rules(by_time["divisions"]["time"]["rules"])
         by_fold = self.evaluate()["divisions"]["folds"]
@@ -51,12 +51,12 @@ class Evaluate(unittest.TestCase):
         for _, item, score, _ in train:
             of_item.setdefault(item, []).append(score)
         means = {item: sum(scores) / len(scores) for item, scores in of_item.items()}
-        found = self.evaluate("--split=time")["divisions"]["time"]
+        found = self.evaluate("--split=time", "--encoder=none")["divisions"]["time"]
         self.assertEqual((found["learned"], found["predicted"]), (len(train), len(test)))
         for rule, predict in (("global_mean", lambda row: mean), ("item_mean", lambda row: means.get(row[1], mean))):
             rmse = math.sqrt(sum((predict(row) - row[2]) ** 2 for row in test) / len(test))
             self.assertAlmostEqual(found["rules"][rule]["rmse"], rmse, 6)
-        table = run("recommend", "evaluate", self.folder)[0]
+        table = run("recommend", "evaluate", self.folder, "--encoder", "none")[0]
         self.assertRegex(table, rf"(?m)^item mean +{found['rules']['item_mean']['rmse']:.4f} +[0-9.]{{6}}$")
         rng = random.Random(1)
         users = {}
@@ -77,6 +77,14 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(found["rules"]["item_mean"]["users_ranked"], len(users))
         expected = sum(map(ranked, users)) / len(users)
         self.assertAlmostEqual(found["rules"]["item_mean"]["ndcg_at_10"], expected, 2)
+
+    def test_texts_say_who_likes_films_that_nobody_scored(self):
+        movielens_data.write(self.folder, seed=7, users=150, films=200, scores=7000)
+        rules = self.evaluate("--split", "time")["divisions"]["cold_start"]["rules"]
+        with_texts, without = rules["estimator_with_texts"], rules["estimator"]
+        self.assertLess(with_texts["rmse"], without["rmse"])
+        self.assertGreater(with_texts["ndcg_at_10"], without["ndcg_at_10"] + 0.02)
+        self.assertIn("has a head", run("recommend", "evaluate", self.folder, "--encoder", MODEL, code=1)[1])
 
     def test_what_is_wrong_is_named(self):
         movielens_data.write(self.folder, seed=6, users=20, films=30, scores=300)
