@@ -1,5 +1,7 @@
 #include "engine/bundled.h"
 
+#include "engine/distil_catalogue.h"
+
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -43,15 +45,12 @@ static bool find_near(const char *file, const char *above, const char *model,
     return access(found, R_OK) == 0;
 }
 
-distil_status distil_bundled(distil_task task, char **path, distil_error *error)
+/* Looks for a file that comes with the program. DISTIL_NOT_FOUND says where it was looked for. */
+static distil_status find_bundled(const char *model, char **path, distil_error *error)
 {
     char program[PATH_MAX], found[FOUND_SIZE];
-    const char *model = file_for(task);
     Dl_info library = {0};
     *path = NULL;
-    if (!model)
-        return distil_fail(error, DISTIL_NOT_FOUND, "no model of that task is bundled");
-
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     program[length > 0 ? length : 0] = 0;
     /* An address of this code, so that a program elsewhere finds what its shared library was installed with. */
@@ -65,9 +64,23 @@ distil_status distil_bundled(distil_task task, char **path, distil_error *error)
     if (access(found, R_OK) == 0)
         return keep(path, found, error);
     return distil_fail(error, DISTIL_NOT_FOUND,
-                       "no model was named, and the bundled %s is in share/distild neither beside "
+                       "none was named, and the bundled %s is in share/distild neither beside "
                        "nor above the program or its library, nor in " DISTILD_DATA_DIR,
                        model);
+}
+
+distil_status distil_bundled(distil_task task, char **path, distil_error *error)
+{
+    const char *model = file_for(task);
+    *path = NULL;
+    if (!model)
+        return distil_fail(error, DISTIL_NOT_FOUND, "no model of that task is bundled");
+    return find_bundled(model, path, error);
+}
+
+distil_status distil_catalogue_bundled(char **path, distil_error *error)
+{
+    return find_bundled("sample.catalogue", path, error);
 }
 
 distil_status engine_default_model(char **path, distil_error *error)

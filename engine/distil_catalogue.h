@@ -38,6 +38,8 @@ typedef struct {
     int text_column; /* named "text"; -1 where there is none */
 } distil_catalogue_facts;
 
+/* The path of the catalogue that comes with the program, to be freed by free; looked for as distil_bundled does. */
+DISTIL_API distil_status distil_catalogue_bundled(char **path, distil_error *error);
 /* Checks all but the vectors' values. DISTIL_FORMAT, DISTIL_NOT_FOUND, DISTIL_UNSUPPORTED for a file of a newer version.
  * The instructions are those that DISTILD_CPU names, else the best there are. */
 DISTIL_API distil_status distil_catalogue_open(const char *path, distil_catalogue **catalogue,

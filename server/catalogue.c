@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/queue.h"
 
@@ -128,6 +129,25 @@ distil_status server_catalogue_open(const char *path, int threads, struct server
     else
         *out = catalogue;
     return status;
+}
+
+void server_catalogue_check_encoder(const struct server_catalogue *catalogue,
+                                    struct server_models *models, const struct server_log *log)
+{
+    const distil_catalogue_facts *facts = distil_catalogue_info(catalogue->items);
+    bool found = false;
+    int i;
+    for (i = 0; i < server_models_count(models) && !found; i++) {
+        struct server_model *model = server_models_use_at(models, i);
+        const distil_info *info = model->info;
+        found = info->task == DISTIL_TASK_NONE;
+        if (found && *facts->encoder && *info->digest && strcmp(facts->encoder, info->digest) != 0)
+            server_log_printf(log, SERVER_LOG_WARN,
+                              "%s was made by another encoder than %s, which embeds texts here: "
+                              "what is found by text may be far off",
+                              facts->path, info->path);
+        server_models_leave(models, model);
+    }
 }
 
 void server_catalogue_stop(struct server_catalogue *catalogue)

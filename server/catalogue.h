@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "engine/distil_catalogue.h"
+#include "server/models.h"
 #include "server/server.h"
 
 struct server_catalogue;
@@ -36,6 +37,9 @@ struct server_search {
 /* threads: of the team for a large catalogue. */
 distil_status server_catalogue_open(const char *path, int threads,
                                     struct server_catalogue **catalogue, distil_error *error);
+/* Warns in the log where the first encoder that is served is another than the one that made the vectors. */
+void server_catalogue_check_encoder(const struct server_catalogue *catalogue,
+                                    struct server_models *models, const struct server_log *log);
 /* Ends the thread; questions that wait, and those to come, end as stopped. NULL is ignored. */
 void server_catalogue_stop(struct server_catalogue *catalogue);
 /* Stops and frees; no question may come any more. */

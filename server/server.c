@@ -296,6 +296,8 @@ distil_status server_load(struct server *server, distil_error *error)
     if (!status && options->catalogue)
         status =
             server_catalogue_open(options->catalogue, options->threads, &server->catalogue, error);
+    if (!status && server->catalogue)
+        server_catalogue_check_encoder(server->catalogue, server->models, &options->log);
     if (!status)
         status = open_recommender(server, error);
     if (!status)

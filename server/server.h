@@ -92,7 +92,7 @@ struct server_options {
         *drift_window; /* of the predictions that are compared with the reference, such as "1d" */
     int drift_interval_seconds;   /* between comparisons; 0: only when asked */
     int drift_min_rows;           /* predictions that a comparison takes at least */
-    const char *catalogue;        /* file of items for POST /api/recommend; NULL: none */
+    const char *catalogue;        /* file of items to find and to recommend; NULL: none */
     const char *profile_template; /* file, see recommender.h; NULL: the usual words */
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */

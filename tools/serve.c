@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/distil_catalogue.h"
 #include "server/journal.h"
 #include "server/server.h"
 #include "tools/commands.h"
@@ -167,8 +168,8 @@ static const struct tool_option options[] = {
      .kind = TOOL_TEXT,
      .offset = offsetof(struct serve_settings, catalogue),
      .value = "FILE",
-     .help =
-         "Items that POST /api/recommend chooses from, as 'distild catalogue build' writes them"},
+     .help = "Items that POST /api/similar and POST /api/recommend choose from, as 'distild "
+             "catalogue build' writes them; without it, a sample"},
     {.name = "profile-template",
      .kind = TOOL_TEXT,
      .offset = offsetof(struct serve_settings, profile_template),
@@ -453,12 +454,16 @@ static int run_serve(const void *given, int count, char **operands)
     server.access_log = settings->access_log;
     /* A client that closes early must not end the server. */
     signal(SIGPIPE, SIG_IGN);
+    char *bundled = NULL;
+    if (!server.catalogue && !distil_catalogue_bundled(&bundled, &error))
+        server.catalogue = bundled;
     distil_status status = server_run(&server, &error);
     if (status == DISTIL_BUSY) {
         tool_failed("serve", &error);
         _exit(TOOL_FAILURE); /* threads are still computing */
     }
     free(models);
+    free(bundled);
     return status ? tool_failed("serve", &error) : TOOL_OK;
 }
 
