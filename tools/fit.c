@@ -234,14 +234,14 @@ static distil_status embed(struct fit *run, distil_error *error)
     run->position = malloc((size_t)rows * sizeof *run->position);
     run->label = malloc((size_t)rows * sizeof *run->label);
     run->vectors = malloc((size_t)rows * width * sizeof *run->vectors);
-    distil_status status = DISTIL_OK;
-    if (!batch || !run->position || !run->label || !run->vectors)
-        status = distil_fail(error, DISTIL_NO_MEMORY, "no memory for %ld embeddings", rows);
-    for (long i = 0; i < rows && !status; i++) /* in the order of the file for now */
+    if (!batch || !run->position || !run->label || !run->vectors) {
+        free(batch);
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for %ld embeddings", rows);
+    }
+    for (long i = 0; i < rows; i++) /* in the order of the file for now */
         run->label[i] = set->rows[i].label;
-    if (!status)
-        status = tool_logistic_arrange(run->label, rows, set->label_count, run->folds,
-                                       run->position, run->fold_start, error);
+    distil_status status = tool_logistic_arrange(run->label, rows, set->label_count, run->folds,
+                                                 run->position, run->fold_start, error);
     tool_progress_start(&progress, "embedding", "texts", true);
     for (long first = 0; first < rows && !status; first += most) {
         const long n = rows - first < most ? rows - first : most;

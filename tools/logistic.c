@@ -319,14 +319,19 @@ distil_status tool_logistic_fit(struct tool_logistic *model, const struct tool_l
     distil_status status = prepare(&fit, rows, options, error);
     if (!status && model->c <= 0)
         status = choose_c(&fit, model, options, error);
-    if (!status && !(x = calloc((size_t)fit.n, sizeof *x)))
+    if (status)
+        goto cleanup;
+    x = calloc((size_t)fit.n, sizeof *x);
+    if (!x) {
         status = distil_fail(error, DISTIL_NO_MEMORY, "no memory to learn %d numbers", fit.n);
+        goto cleanup;
+    }
     fit.span[0] = (struct span){0, rows->rows};
     fit.spans = 1;
-    if (!status)
-        status = minimise(&fit, model->c, x, &model->iterations, error);
+    status = minimise(&fit, model->c, x, &model->iterations, error);
     if (!status)
         status = keep(model, &fit, x, error);
+cleanup:
     release(&fit);
     free(x);
     if (status)
