@@ -228,13 +228,20 @@ bool server_work_make_outputs(struct server_exchange *exchange)
     return true;
 }
 
-/* Unicode characters of a text: bytes that continue none. */
-static int64_t count_characters(const char *text)
+int64_t server_characters(const char *text)
 {
-    int64_t count = 0;
+    int64_t count = 0; /* of bytes that do not continue a character */
     for (; *text; text++)
         count += ((unsigned char)*text & 0xC0) != 0x80;
     return count;
+}
+
+/* Gives text i an encoding to be reused, where there is one. */
+static void take_pooled(struct server_exchange *exchange, int i)
+{
+    struct server_token_pool *pool = exchange->pool;
+    if (pool->count > 0 && !exchange->job.texts[i])
+        exchange->job.texts[i] = pool->free[--pool->count];
 }
 
 distil_status server_work_encode(struct server_exchange *exchange, int i, const char *text,
@@ -242,17 +249,15 @@ distil_status server_work_encode(struct server_exchange *exchange, int i, const 
                                  distil_error *error)
 {
     struct server_job *job = &exchange->job;
-    struct server_token_pool *pool = exchange->pool;
     int64_t began = server_now();
     distil_status status;
-    if (pool->count > 0 && !job->texts[i])
-        job->texts[i] = pool->free[--pool->count];
+    take_pooled(exchange, i);
     status = distil_encode(job->model->model, text, strlen(text), pair, pair ? strlen(pair) : 0,
                            truncation, &job->texts[i], error);
     exchange->tokenization_ns += server_now() - began;
     if (status)
         return status;
-    exchange->characters += count_characters(text) + (pair ? count_characters(pair) : 0);
+    exchange->characters += server_characters(text) + (pair ? server_characters(pair) : 0);
     job->tokens += distil_tokens_count(job->texts[i]);
     if (distil_tokens_truncated(job->texts[i]))
         server_count(exchange->meter, SERVER_COUNT_TRUNCATED, 1);
@@ -268,6 +273,19 @@ distil_status server_work_take_ids(struct server_exchange *exchange, int i, cons
     if (!status)
         job->tokens += count;
     return status;
+}
+
+distil_status server_work_window(struct server_exchange *exchange, int i,
+                                 const distil_windows *windows, distil_error *error)
+{
+    struct server_job *job = &exchange->job;
+    distil_status status;
+    take_pooled(exchange, i);
+    status = distil_windows_tokens(windows, i, &job->texts[i], error);
+    if (status)
+        return status;
+    job->tokens += distil_tokens_count(job->texts[i]);
+    return DISTIL_OK;
 }
 
 static void give_back(struct server_token_pool *pool, distil_tokens *tokens)

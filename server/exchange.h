@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/distil_answer.h"
 #include "server/client_address.h"
 #include "server/json_input.h"
 #include "server/json_writer.h"
@@ -135,6 +136,11 @@ distil_status server_work_take_ids(struct server_exchange *exchange, int i, cons
 /* Makes room for what the model is to make of the encoded texts, before the job is queued. False, with 500 answered, when
  * memory runs out. */
 bool server_work_make_outputs(struct server_exchange *exchange);
+/* Takes window i of a question's as text i. */
+distil_status server_work_window(struct server_exchange *exchange, int i,
+                                 const distil_windows *windows, distil_error *error);
+/* Unicode characters of a text. */
+int64_t server_characters(const char *text);
 /* Gives the model back, once the answer is there: it may be one that is being replaced. */
 void server_work_leave(struct server_exchange *exchange);
 /* Frees what the request was read from and into, once the answer is there. */

@@ -1,6 +1,7 @@
 /* json_input.c: see json_input.h. */
 #include "server/json_input.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,5 +160,44 @@ bool server_json_get_string(const cJSON *object, const char *field, const char *
     }
     if (found)
         *value = found->valuestring;
+    return true;
+}
+
+bool server_json_get_number(const cJSON *object, const char *field, double low, double high,
+                            double *value, struct server_problem *problem)
+{
+    const cJSON *found = given(object, field);
+    if (found && !cJSON_IsNumber(found)) {
+        server_problem_set(problem, field, "`%s` must be a number, not %s", field,
+                           server_json_type(found));
+        return false;
+    }
+    if (found && !(found->valuedouble >= low && found->valuedouble <= high)) {
+        server_problem_set(problem, field, "`%s` must be a number from %g to %g, not %g", field,
+                           low, high, found->valuedouble);
+        return false;
+    }
+    if (found)
+        *value = found->valuedouble;
+    return true;
+}
+
+bool server_json_get_integer(const cJSON *object, const char *field, long low, long high,
+                             long *value, struct server_problem *problem)
+{
+    const cJSON *found = given(object, field);
+    if (found && !cJSON_IsNumber(found)) {
+        server_problem_set(problem, field, "`%s` must be a whole number, not %s", field,
+                           server_json_type(found));
+        return false;
+    }
+    if (found && !(found->valuedouble >= (double)low && found->valuedouble <= (double)high &&
+                   found->valuedouble == floor(found->valuedouble))) {
+        server_problem_set(problem, field, "`%s` must be a whole number from %ld to %ld, not %.17g",
+                           field, low, high, found->valuedouble);
+        return false;
+    }
+    if (found)
+        *value = (long)found->valuedouble;
     return true;
 }

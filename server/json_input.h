@@ -48,5 +48,10 @@ bool server_json_get_bool(const cJSON *object, const char *field, bool *value,
                           struct server_problem *problem);
 bool server_json_get_string(const cJSON *object, const char *field, const char **value,
                             struct server_problem *problem);
+/* A number from low to high; of an integer, without a fraction. */
+bool server_json_get_number(const cJSON *object, const char *field, double low, double high,
+                            double *value, struct server_problem *problem);
+bool server_json_get_integer(const cJSON *object, const char *field, long low, long high,
+                             long *value, struct server_problem *problem);
 
 #endif

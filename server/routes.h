@@ -17,6 +17,7 @@ void server_handle_prediction(struct server_exchange *exchange);   /* POST /pred
 void server_handle_embed(struct server_exchange *exchange);        /* POST /embed */
 void server_handle_feedback(struct server_exchange *exchange);     /* POST /feedback */
 void server_handle_similar(struct server_exchange *exchange);      /* POST /api/similar */
+void server_handle_answer(struct server_exchange *exchange);       /* POST /answer */
 void server_handle_reload(struct server_exchange *exchange);       /* POST /admin/models/reload */
 void server_handle_login(struct server_exchange *exchange);        /* POST /api/login */
 void server_handle_recommend(struct server_exchange *exchange);    /* POST /api/recommend */

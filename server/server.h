@@ -75,6 +75,7 @@ struct server_options {
     int request_timeout_ms;     /* from a request's headers until it is computed; 0: any */
     int max_request_timeout_ms; /* that a request may ask for instead */
     int max_client_batch;       /* texts of one request */
+    int max_windows;            /* that the context of one question may be read in */
     size_t max_body;            /* bytes of a request's body */
     int max_connections;        /* 0: as many as the limit of open files allows, at most 16384 */
     int max_connections_per_address; /* 0: any number */
@@ -103,7 +104,7 @@ struct server;
 
 /* 127.0.0.1:8080, the bundled model on all CPUs, up to a batch for each, 1024 texts, 65536 tokens or
  * 10 s waiting, 2048 tokens or 50 ms a batch, no deadline but what requests ask for, up to 10
- * minutes, 32 texts a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain,
+ * minutes, 32 texts or 128 windows a request, bodies to 2,000,000 bytes, 75 s idle, 30 s to drain,
  * 30 s for headers, 60 s for a body, which must come with 200 bytes a second, the log at info
  * on standard error as text. */
 struct server_options server_options_default(void);

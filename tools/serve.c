@@ -19,7 +19,8 @@ struct serve_settings {
     struct tool_model_settings model; /* its path is not used */
     const char *host, *uds, *uds_mode, *log_level, *log_journal, *log_tag;
     long port, workers, http_threads, max_queue, max_queue_tokens, max_queue_ms, max_batch_tokens,
-        max_batch_ms, max_client_batch, max_body, max_connections, max_connections_per_address;
+        max_batch_ms, max_client_batch, max_windows, max_body, max_connections,
+        max_connections_per_address;
     const char *catalogue, *profile_template;
     long request_timeout_ms, max_request_timeout_ms;
     long header_timeout, body_timeout, min_rate, idle_timeout, drain_delay, drain_timeout;
@@ -111,6 +112,8 @@ static const struct tool_option options[] = {
     NUMBER(max_request_timeout_ms, "max-request-timeout-ms", "MS", 1, 86400000, "600000",
            "Most that X-Request-Timeout-Ms counts for"),
     NUMBER(max_client_batch, "max-client-batch", "N", 1, 100000, "32", "Texts of one request"),
+    NUMBER(max_windows, "max-windows", "N", 1, 100000, "128",
+           "Windows that the context of one question may be read in"),
     NUMBER(max_body, "max-body", "BYTES", 1024, 1073741824, "2000000", "Size of a request's body"),
     NUMBER(max_connections, "max-connections", "N", 0, 1000000, "0",
            "Open connections; 0 takes what the limit of open files allows"),
@@ -411,6 +414,7 @@ static int run_serve(const void *given, int count, char **operands)
     server.request_timeout_ms = (int)settings->request_timeout_ms;
     server.max_request_timeout_ms = (int)settings->max_request_timeout_ms;
     server.max_client_batch = (int)settings->max_client_batch;
+    server.max_windows = (int)settings->max_windows;
     server.max_body = (size_t)settings->max_body;
     server.catalogue = settings->catalogue;
     server.profile_template = settings->profile_template;
