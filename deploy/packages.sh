@@ -8,7 +8,7 @@
 #   deploy/packages.sh containers    to build and run its image without a Docker engine
 set -euo pipefail
 
-build=(gcc libc6-dev cmake ninja-build pkg-config libopenblas-dev libmicrohttpd-dev libgnutls28-dev libjwt-dev libcrypt-dev libcjson-dev libutf8proc-dev nettle-dev libsqlite3-dev)
+build=(gcc libc6-dev cmake ninja-build pkg-config libopenblas-dev libmicrohttpd-dev libgnutls28-dev libjwt-dev libcrypt-dev libcjson-dev libutf8proc-dev nettle-dev libsqlite3-dev libmd4c-dev)
 test=(check g++ python3 curl openssl)
 ci=(clang clang-format clang-tidy python3-venv valgrind prometheus prometheus-alertmanager nginx-light)
 serve=(curl)

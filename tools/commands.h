@@ -11,6 +11,7 @@ extern const struct tool_command tool_inspect;
 extern const struct tool_command tool_tokenize;
 extern const struct tool_command tool_evaluate;
 extern const struct tool_command tool_drift;
+extern const struct tool_command tool_ask;
 extern const struct tool_command tool_bench;
 extern const struct tool_command tool_profile;
 extern const struct tool_command tool_health;

@@ -14,8 +14,9 @@ enum tool_exit {
     TOOL_OK = 0,
     TOOL_FAILURE = 1,
     TOOL_USAGE = 2,
-    TOOL_BELOW = 3,  /* evaluate: the accuracy is under --min-accuracy */
-    TOOL_DRIFTED = 5 /* drift: the predictions have drifted */
+    TOOL_BELOW = 3,      /* evaluate: the accuracy is under --min-accuracy */
+    TOOL_UNANSWERED = 4, /* ask: a question has no answer */
+    TOOL_DRIFTED = 5     /* drift: the predictions have drifted */
 };
 
 /* What an option stores in its member of the settings. */

@@ -24,6 +24,7 @@ TRAINED = SHARED / "models" / "sst2-minilm"
 COMMANDS = [
     "serve",
     "predict",
+    "ask",
     "evaluate",
     "convert",
     "inspect",
