@@ -18,7 +18,7 @@ static const char style[] =
     "--good:#62c18a;--l0:#f0943a;--l1:#6aa7f0;--l2:#62c18a;--l3:#c08be8;--l4:#d0ac54}}"
     "@media print{:root{color-scheme:light;--text:#000;--soft:#444;--page:#fff;--card:#fff;"
     "--edge:#bbb;--reference:#7d8fa6;--current:#d9730d;--alarm:#c4314b;--good:#2b7a4b;"
-    "--l0:#d9730d;--l1:#2f6fbf;--l2:#2b7a4b;--l3:#8a4fb5;--l4:#8b6b1f}"
+    "--l0:#d9730d;--l1:#2f6fbf;--l2:#2b7a4b;--l3:#8a4fb5;--l4:#8b6b1f}}"
     "body{margin:0 auto;max-width:820px;padding:24px 20px 48px;background:var(--page);"
     "color:var(--text);font:15px/1.5 system-ui,sans-serif}"
     "h1{font-size:24px;margin:0 0 4px}h2{font-size:17px;margin:34px 0 10px}"
@@ -128,6 +128,7 @@ static void write_cell(FILE *out, double value, enum server_drift_unit unit)
 
 static void write_columns(FILE *out, const struct server_drift_report *report)
 {
+    const struct server_drift_finding *embedding = &report->columns[SERVER_DRIFT_EMBEDDING];
     int i;
     fputs("<section><h2>Columns</h2>\n<div class=\"wide\"><table>\n"
           "<tr><th>column</th><th>drifted</th><th>reference</th><th>current</th><th>test</th>"
@@ -135,29 +136,32 @@ static void write_columns(FILE *out, const struct server_drift_report *report)
           out);
     for (i = 0; i < SERVER_DRIFT_COLUMNS; i++) {
         const struct server_drift_finding *found = &report->columns[i];
-        bool embedding = i == SERVER_DRIFT_EMBEDDING;
+        bool share = i == SERVER_DRIFT_EMBEDDING;
         if (!found->present)
             continue;
         fprintf(out, "<tr><td>%s</td><td class=\"%s\">%s</td>", shown[i].title,
                 found->confirmed ? "yes" : "no", server_drift_word(found));
         write_cell(out, found->reference_mean, shown[i].unit);
         write_cell(out, found->current_mean, shown[i].unit);
-        fprintf(out, "<td>%s%s</td>", test_titles[found->test], embedding ? ", of dimensions" : "");
-        write_cell(out, found->score, embedding ? SERVER_DRIFT_PERCENT : SERVER_DRIFT_PLAIN);
+        fprintf(out, "<td>%s</td>", test_titles[found->test]);
+        write_cell(out, found->score, share ? SERVER_DRIFT_PERCENT : SERVER_DRIFT_PLAIN);
         fprintf(out, "<td>%s ",
-                server_drift_is_p_value(found->test) && !embedding ? "&lt;" : "&gt;");
+                share                                  ? "&gt;"
+                : server_drift_is_p_value(found->test) ? "&lt;"
+                                                       : "&ge;");
         server_drift_write_number(out, found->threshold,
-                                  embedding ? SERVER_DRIFT_PERCENT : SERVER_DRIFT_PLAIN);
+                                  share ? SERVER_DRIFT_PERCENT : SERVER_DRIFT_PLAIN);
         fputs("</td>", out);
         write_cell(out, found->psi, SERVER_DRIFT_PLAIN);
         fputs("</tr>\n", out);
     }
     fputs("</table></div>\n<p class=\"soft\">Reference and current are means. ", out);
-    if (isfinite(report->columns[SERVER_DRIFT_EMBEDDING].cosine_distance) &&
-        report->columns[SERVER_DRIFT_EMBEDDING].present) {
-        fputs("Cosine distance between the mean embeddings: ", out);
-        server_drift_write_number(out, report->columns[SERVER_DRIFT_EMBEDDING].cosine_distance,
-                                  SERVER_DRIFT_PLAIN);
+    if (embedding->present) {
+        fprintf(out,
+                "Of the embedding, the score is the share of its %d dimensions that drifted; the "
+                "cosine distance between the means is ",
+                embedding->dimensions);
+        server_drift_write_number(out, embedding->cosine_distance, SERVER_DRIFT_PLAIN);
         fputs(".", out);
     }
     fputs("</p></section>\n", out);

@@ -148,7 +148,11 @@ class Files(unittest.TestCase):
         self.assertEqual(page.open, [])
         self.assertEqual(page.loads, [])
         self.assertNotIn("script", page.tags)
-        self.assertNotIn("url(", path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        self.assertNotIn("url(", text)
+        style = text[text.index("<style>"):text.index("</style>")]
+        self.assertEqual(style.count("{"), style.count("}"))
+        self.assertRegex(style, r"}}body{")  # outside the rules for a dark screen and for paper
         self.assertGreaterEqual(page.tags.count("svg"), 10)
         self.assertIn("The predictions have drifted", page.text)
         self.assertIn("2026-01-10", page.text)
