@@ -1,6 +1,7 @@
 /* drift_file.c: rows in files: exports of the log, predictions of other programs, and a reference that
  * was set; see drift_rows.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -439,12 +440,19 @@ distil_status server_drift_write_file(const char *path, const struct server_drif
     char temporary[PATH_MAX];
     distil_status status;
     FILE *out;
+    int fd;
     if (snprintf(temporary, sizeof(temporary), "%s.%ld.tmp", path, (long)getpid()) >=
         (int)sizeof(temporary))
         return distil_fail(error, DISTIL_IO, "%.200s: the name is too long", path);
-    out = fopen(temporary, "wxe");
-    if (!out)
-        return distil_fail(error, DISTIL_IO, "%s: %s", temporary, strerror(errno));
+    /* for its owner alone, as all that is kept of predictions */
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    out = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (!out) {
+        status = distil_fail(error, DISTIL_IO, "%s: %s", temporary, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return status;
+    }
     status = write_rows(out, path, rows, error);
     if (fclose(out) && !status)
         status = distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));

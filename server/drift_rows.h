@@ -70,7 +70,7 @@ distil_status server_drift_read_file(const char *path, const struct server_drift
                                      struct server_drift_rows *rows, distil_error *error);
 
 /* Writes rows as JSON lines that server_drift_read_file reads, in the place of what was there once all
- * of it is on the disk. */
+ * of it is on the disk, readable by its owner alone. */
 distil_status server_drift_write_file(const char *path, const struct server_drift_rows *rows,
                                       distil_error *error);
 

@@ -179,7 +179,7 @@ int main(int argc, char **argv)
     bool all = argc > 1 && strcmp(argv[1], "all") == 0;
     Suite *suite = suite_create("drift_detection");
     TCase *detection = tcase_create("detection");
-    tcase_set_timeout(detection, 100);
+    tcase_set_timeout(detection, 300);
     tcase_add_loop_test(detection, finds_the_shift, 0, all ? SEEDS : SOME);
     tcase_add_loop_test(detection, finds_the_shift_in_the_log, 0, all ? SEEDS : 1);
     tcase_add_loop_test(detection, seldom_errs, all ? SEEDS : 2, all ? SEEDS + 1 : 3);

@@ -184,6 +184,7 @@ class Files(unittest.TestCase):
         state.mkdir()
         out, _ = run("drift", "reference", self.reference, "--state-dir", state, "--rows", 1250)
         self.assertIn("1250 of 2500 predictions", out)
+        self.assertEqual((state / "drift-reference.jsonl").stat().st_mode & 0o777, 0o600)
         report = json.loads(run("drift", "-c", self.same, "--state-dir", state, "--json")[0])
         self.assertEqual(report["reference"]["rows"], 1250)
         self.assertTrue(report["same_model"])
@@ -282,7 +283,9 @@ class Served(ServeCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         state = pathlib.Path(folder.name) / "state"
-        server = self.start("--state-dir", str(state), "--drift-min-rows", "100", "--drift-window", "1h")
+        # no comparison but those asked for, which would be good for a minute
+        options = ["--state-dir", str(state), "--drift-min-rows", "100", "--drift-window", "1h", "--drift-interval", "0"]
+        server = self.start(*options)
         source = random.Random(7)
         status, _, answer = self.drift(server)
         self.assertEqual(status, 409)
@@ -299,8 +302,7 @@ class Served(ServeCase):
         run("drift", "--current", "1h", "--state-dir", state, "--min-rows", 100)
         self.assertEqual(server.stop(), 0)
 
-        # the server is another one now, as what it says is good for a minute
-        server = self.start("--state-dir", str(state), "--drift-min-rows", "100", "--drift-window", "1h")
+        server = self.start(*options)  # another one, as what the first said is good for a minute
         self.talk(server, (" ".join(source.choices(["\u2603", "zebra", "42", "dull", "\u4e2d"], k=source.randint(30, 60)))
                            for _ in range(600)))
         self.wait_for_rows(state, 750)
