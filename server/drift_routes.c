@@ -42,10 +42,15 @@ static void on_compared(void *context, const struct server_drift_outcome *outcom
 static void submit(struct server_exchange *exchange)
 {
     struct answer *answer = exchange->request;
-    answer->status =
-        server_drift_monitor_ask(exchange->server->drift, on_compared, exchange, &answer->error);
-    if (answer->status)
+    distil_error error;
+    /* once it is asked, the monitor may have answered already, and the exchange be gone */
+    distil_status status =
+        server_drift_monitor_ask(exchange->server->drift, on_compared, exchange, &error);
+    if (status) {
+        answer->status = status;
+        answer->error = error;
         exchange->wake(exchange);
+    }
 }
 
 static void finish(struct server_exchange *exchange)
