@@ -6,6 +6,7 @@
 
 #include "tools/commands.h"
 #include "tools/dataset.h"
+#include "tools/gate.h"
 #include "tools/metrics.h"
 #include "tools/model.h"
 #include "tools/output.h"
@@ -13,8 +14,8 @@
 
 struct evaluate_settings {
     struct tool_model_settings model;
-    const char *output, *text_column, *label_column;
-    double min_accuracy;
+    const char *output, *text_column, *label_column, *tests, *catalogue;
+    double min_accuracy, error_tolerance;
     long batch;
     bool jsonl;
     int format;
@@ -36,6 +37,27 @@ static const struct tool_option options[] = {
      .high = 1,
      .fallback = "0",
      .help = "Exit with status 3 when the accuracy is under X"},
+    {.name = "tests",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct evaluate_settings, tests),
+     .value = "FILE.json",
+     .help = "Instead of DATA: an object with data, target and expected_score, the score that the "
+             "model must reach to within --error-tolerance, computed in fp32 unless --precision "
+             "says otherwise"},
+    {.name = "error-tolerance",
+     .kind = TOOL_REAL,
+     .offset = offsetof(struct evaluate_settings, error_tolerance),
+     .value = "X",
+     .low = -1,
+     .high = 1,
+     .fallback = "-1",
+     .help = "How far the score may be from expected_score; -1 is 1e-5 in fp32, and 0.005 in other "
+             "precisions"},
+    {.name = "catalogue",
+     .kind = TOOL_TEXT,
+     .offset = offsetof(struct evaluate_settings, catalogue),
+     .value = "FILE",
+     .help = "The items that tests of recommendations are about"},
     {.name = "jsonl",
      .kind = TOOL_FLAG,
      .offset = offsetof(struct evaluate_settings, jsonl),
@@ -305,7 +327,17 @@ static distil_status prepare(struct evaluation *run, distil_error *error)
 static int run_evaluate(const void *given, int count, char **operands)
 {
     const struct evaluate_settings *settings = given;
-    (void)count;
+    if (settings->tests) {
+        struct tool_gate gate = {.path = settings->tests,
+                                 .catalogue = settings->catalogue,
+                                 .model = settings->model,
+                                 .tolerance = settings->error_tolerance,
+                                 .json = settings->format == TOOL_JSON};
+        return count ? tool_misused("evaluate", "either DATA.tsv or --tests is expected, not both")
+                     : tool_gate_run(&gate);
+    }
+    if (count == 0)
+        return tool_misused("evaluate", "DATA.tsv or --tests is missing");
     struct evaluation run = {.settings = settings, .data = operands[0]};
     distil_error error;
     distil_status status = prepare(&run, &error);
@@ -339,7 +371,7 @@ static int run_evaluate(const void *given, int count, char **operands)
 const struct tool_command tool_evaluate = {
     .name = "evaluate",
     .summary = "Measure a classifier's accuracy and speed on labelled texts",
-    .operands = "DATA.tsv",
+    .operands = "DATA.tsv | --tests FILE.json",
     .description = "Classifies every text of DATA.tsv (- is standard input) and compares with its "
                    "label: accuracy, precision, recall and F1, per "
                    "label and micro, macro and weighted, as scikit-learn computes them with "
@@ -349,10 +381,17 @@ const struct tool_command tool_evaluate = {
                    "line that names the columns sentence (or "
                    "text) and label may put them in any order among others. A label is one of the "
                    "model's by name or by "
-                   "number. A bad line ends the command before anything is computed.",
-    .exit_note = "3 accuracy under --min-accuracy",
+                   "number. A bad line ends the command before anything is computed.\n\n"
+                   "With --tests it is a gate for builds and deployments: data is a list of texts, "
+                   "target the label of each, by name or number, and the score is the accuracy; "
+                   "of a model that gives numbers, targets are numbers and the score is R^2. "
+                   "Where data are objects of age, gender, occupation and movie, the "
+                   "recommender learns from the data and target of the field learn, and the score "
+                   "is R^2 of what "
+                   "it then expects.",
+    .exit_note = "3 accuracy under --min-accuracy, or score off expected_score",
     .options = options,
-    .least_operands = 1,
+    .least_operands = 0,
     .most_operands = 1,
     .run = run_evaluate,
     .settings_size = sizeof(struct evaluate_settings)};
