@@ -21,6 +21,7 @@ extern const struct tool_command tool_keys;
 extern const struct tool_command tool_recommend;
 extern const struct tool_command tool_log;
 extern const struct tool_command tool_catalogue;
+extern const struct tool_command tool_telemetry;
 extern const struct tool_command tool_version;
 
 #endif

@@ -10,9 +10,10 @@
 #include "tools/output.h"
 
 static const struct tool_command *const commands[] = {
-    &tool_serve,   &tool_predict,  &tool_embed, &tool_ask,       &tool_evaluate, &tool_convert,
-    &tool_inspect, &tool_tokenize, &tool_bench, &tool_profile,   &tool_fit,      &tool_catalogue,
-    &tool_health,  &tool_keys,     &tool_log,   &tool_recommend, &tool_drift,    &tool_version,
+    &tool_serve,     &tool_predict,   &tool_embed,     &tool_ask,     &tool_evaluate,
+    &tool_convert,   &tool_inspect,   &tool_tokenize,  &tool_bench,   &tool_profile,
+    &tool_fit,       &tool_catalogue, &tool_health,    &tool_keys,    &tool_log,
+    &tool_recommend, &tool_drift,     &tool_telemetry, &tool_version,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -39,6 +39,7 @@ COMMANDS = [
     "log",
     "recommend",
     "drift",
+    "telemetry",
     "version",
 ]
 

@@ -2,6 +2,7 @@
 """`distild evaluate --tests`, the accuracy gate: it lets through a model that scores as it should, and no other."""
 
 import json
+import math
 import pathlib
 import tempfile
 import unittest
@@ -58,6 +59,30 @@ class Gate(unittest.TestCase):
         tests = {"data": [case["text"] for case in every], "target": targets, "expected_score": score}
         self.assertIn("PASS: R^2", self.gate(tests, "--model", TINY / "bert-regression", "--error-tolerance", "1e-3"))
         self.gate({**tests, "expected_score": score - 0.1}, "--model", TINY / "bert-regression", "--error-tolerance", "1e-3", code=BELOW)
+
+    def test_recommendation(self):
+        """Two tastes that scores alone tell apart: the estimator that has learned from them expects the others."""
+        items = self.folder / "items.tsv"
+        items.write_text("id\ttext\n" + "".join(f"film{i}\ta film\n" for i in range(8)), encoding="utf-8")
+        vectors = self.folder / "vectors.tsv"
+        vectors.write_text("".join(f"film{i}\t{math.cos(i)}\t{math.sin(i)}\t{i % 3}\t1\n" for i in range(8)), encoding="utf-8")
+        catalogue = self.folder / "films.catalogue"
+        run("catalogue", "build", items, "--vectors", vectors, "-o", catalogue)
+        people = [{"age": age, "gender": gender, "occupation": job} for age, gender, job in
+                  [(20, "M", "student"), (22, "M", "student"), (60, "F", "doctor"), (58, "F", "doctor")]]
+        rows = [{**person, "movie": f"film{i}"} for person in people for i in range(8)]
+        scores = [5 if (row["gender"] == "M") == (int(row["movie"][4:]) < 4) else 1 for row in rows]
+        tests = {"learn": {"data": rows * 8, "target": scores * 8}, "data": rows, "target": scores, "expected_score": 0}
+        found = json.loads(self.gate(tests, "--catalogue", catalogue, "--json", code=BELOW))
+        self.assertGreater(found["score"], 0.8)
+        self.assertEqual((found["measure"], found["rows"]), ("R^2", 32))
+        self.assertIn("PASS", self.gate({**tests, "expected_score": found["score"]}, "--catalogue", catalogue))
+        for change, message in [({"learn": None}, "`learn`"), ({"data": [{**rows[0], "age": 131}], "target": [1]}, "`data[0].age"),
+                                ({"data": [{**rows[0], "movie": "none"}], "target": [1]}, "`data[0].movie"),
+                                ({"data": rows[:1], "target": [6]}, "`target[0]`"),
+                                ({"learn": {"data": [{**rows[0], "gender": "X"}], "target": [1]}}, "`learn.data[0].gender")]:
+            with self.subTest(message):
+                self.assertIn(message, self.gate({**tests, **change}, "--catalogue", catalogue, code=1))
 
     def test_faults_are_named(self):
         good = {"data": ["a"], "target": ["POSITIVE"], "expected_score": 1}
