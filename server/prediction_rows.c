@@ -22,8 +22,8 @@ static const char *const sql[PREDICTION_STATEMENTS] = {
     [PREDICTION_FIND] = "SELECT label, scores FROM prediction WHERE id = ?1",
     [PREDICTION_FIND_FEEDBACK] = "SELECT label FROM feedback WHERE prediction_id = ?1",
     [PREDICTION_INSERT_FEEDBACK] =
-        "INSERT INTO feedback(prediction_id, label, at_ns) VALUES(?1, ?2, ?3)"
-        " ON CONFLICT(prediction_id) DO UPDATE SET label = ?2, at_ns = ?3",
+        ("INSERT INTO feedback(prediction_id, label, at_ns) VALUES(?1, ?2, ?3)"
+         " ON CONFLICT(prediction_id) DO UPDATE SET label = ?2, at_ns = ?3"),
 };
 
 void server_prediction_close(struct prediction_writer *writer)
