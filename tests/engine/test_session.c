@@ -9,7 +9,7 @@
 
 #include "engine/distil.h"
 
-enum { TEXTS = 300, MOST_LABELS = 8 };
+enum { TEXTS = 160, MOST_LABELS = 8 };
 
 /* The linker sends every allocation of the program through these (--wrap). */
 void *__real_malloc(size_t size);
