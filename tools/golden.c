@@ -39,66 +39,51 @@ static distil_status compute(distil_session *session, distil_task task,
     return distil_embed(session, tokens, TEXTS, values, error);
 }
 
+/* What a model makes of the golden texts. Zero-initialise; values are to be freed. */
+struct recorded {
+    int widths[TEXTS];
+    float *values; /* NULL where it is not recorded */
+};
+
 static distil_status record(const distil_model *model, distil_session *session,
-                            struct weights_golden *golden, distil_error *error)
+                            struct recorded *recorded, distil_error *error)
 {
     const distil_info *info = distil_model_info(model);
     distil_tokens *tokens[TEXTS] = {NULL};
-    int *widths = calloc(TEXTS, sizeof *widths);
-    float *values = NULL;
     size_t total = 0;
     distil_status status = DISTIL_OK;
-    for (int i = 0; i < TEXTS && !status && widths; i++) {
+    for (int i = 0; i < TEXTS && !status; i++) {
         status = distil_encode(model, texts[i], strlen(texts[i]), NULL, 0, DISTIL_TRUNCATE_RIGHT,
                                &tokens[i], error);
-        widths[i] = status ? 0 : width_of(info, tokens[i]);
-        total += (size_t)widths[i];
+        if (!status)
+            total += (size_t)(recorded->widths[i] = width_of(info, tokens[i]));
     }
-    if (!status)
-        values = calloc(total + 1, sizeof *values);
-    if (!status && (!widths || !values))
-        status = distil_fail(error, DISTIL_NO_MEMORY, "no memory for the golden texts");
-    if (!status && total > 0)
-        status = compute(session, info->task, (const distil_tokens *const *)tokens, values, error);
+    if (!status && total > 0) {
+        recorded->values = calloc(total, sizeof *recorded->values);
+        status = recorded->values
+                     ? compute(session, info->task, (const distil_tokens *const *)tokens,
+                               recorded->values, error)
+                     : distil_fail(error, DISTIL_NO_MEMORY, "no memory for the golden texts");
+    }
     for (int i = 0; i < TEXTS; i++)
         distil_tokens_free(tokens[i]);
-    *golden = (struct weights_golden){.count = total > 0 && !status ? TEXTS : 0,
-                                      .texts = texts,
-                                      .widths = widths,
-                                      .values = values};
     return status;
 }
 
-distil_status tool_golden_compute(const char *path, struct weights_golden *golden,
-                                  distil_error *error)
+/* Records what the model file at path makes of them, in fp32 by the scalar kernels, which give the same on every machine. */
+static distil_status record_file(const char *path, struct recorded *recorded, distil_error *error)
 {
     const distil_options options = {.precision = "fp32", .cpu = "scalar"};
     distil_model *model = NULL;
     distil_session *session = NULL;
-    *golden = (struct weights_golden){0};
     distil_status status = distil_model_open(path, &options, &model, error);
     if (!status)
         status = distil_session_create(model, 0, &session, error);
     if (!status)
-        status = record(model, session, golden, error);
+        status = record(model, session, recorded, error);
     distil_session_free(session);
     distil_model_free(model);
     return status;
-}
-
-void tool_golden_free(struct weights_golden *golden)
-{
-    union {
-        const int *from;
-        int *to;
-    } widths = {golden->widths};
-    union {
-        const float *from;
-        float *to;
-    } values = {golden->values};
-    free(widths.to);
-    free(values.to);
-    *golden = (struct weights_golden){0};
 }
 
 enum weights_dtype tool_lossless_dtype(const struct weights_model *model)
@@ -115,7 +100,7 @@ distil_status tool_golden_write(const struct weights_model *model, const char *p
                                 enum weights_dtype dtype, weights_progress *progress, void *context,
                                 distil_error *error)
 {
-    struct weights_golden golden = {0};
+    struct recorded recorded = {.values = NULL};
     char first[PATH_MAX];
     if (model->config.task == WEIGHTS_TASK_TOKEN_CLASSIFICATION)
         return weights_write(model, path, dtype, NULL, progress, context, error);
@@ -123,11 +108,14 @@ distil_status tool_golden_write(const struct weights_model *model, const char *p
         return distil_fail(error, DISTIL_INVALID, "%s: the path is too long", path);
     distil_status status = weights_write(model, first, dtype, NULL, NULL, NULL, error);
     if (!status)
-        status = tool_golden_compute(first, &golden, error);
-    if (!status || status == DISTIL_NOT_FINITE)
-        status = weights_write(model, path, dtype, golden.count > 0 ? &golden : NULL, progress,
-                               context, error);
+        status = record_file(first, &recorded, error);
+    if (!status || status == DISTIL_NOT_FINITE) {
+        const struct weights_golden golden = {
+            .count = TEXTS, .texts = texts, .widths = recorded.widths, .values = recorded.values};
+        status = weights_write(model, path, dtype, status || !recorded.values ? NULL : &golden,
+                               progress, context, error);
+    }
     unlink(first);
-    tool_golden_free(&golden);
+    free(recorded.values);
     return status;
 }
