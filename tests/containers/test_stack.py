@@ -62,7 +62,7 @@ class Stack(unittest.TestCase):
     def setUp(self):
         for name in REPLICAS:
             address = inspect(name, "range .NetworkSettings.Networks}}{{.IPAddress}}{{end")
-            reached = ["nsenter", "--net", "--target", main_process("distild_nginx_1"), BINARY / "distild", "health", "--host", address]
+            reached = ["nsenter", "--net", "--target", main_process("distild_nginx_1"), BINARY / "distild", "health", "--host", address, "--port", "8080"]
             wait_for(lambda command=reached: call(*command), f"{name} healthy, as nginx sees it")
         time.sleep(2.5)  # until nginx tries again one that had died
 
