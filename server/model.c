@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/projection.h"
+
 /* A model whose labels are exactly NEGATIVE and POSITIVE answers in terms of sentiment. */
 static void find_sentiment(struct server_model *model)
 {
@@ -28,12 +30,12 @@ size_t server_model_width(const struct server_model *model, const distil_tokens 
     case DISTIL_TASK_NONE:
         return (size_t)model->info->hidden;
     case DISTIL_TASK_CLASSIFY:
-        break;
+        return (size_t)model->info->label_count + SERVER_PROJECTION;
     case DISTIL_TASK_TOKENS:
     case DISTIL_TASK_ANSWER:
-        return (size_t)model->info->label_count * (size_t)distil_tokens_count(text);
+        break;
     }
-    return (size_t)model->info->label_count;
+    return (size_t)model->info->label_count * (size_t)distil_tokens_count(text);
 }
 
 /* Floats of the largest batch: of many texts, or of one alone that is longer than a batch may be. */
@@ -43,7 +45,27 @@ static size_t largest_output(const distil_info *info, int batch_texts)
     size_t tokens = SERVER_LEAST_TOKENS * texts > window ? SERVER_LEAST_TOKENS * texts : window;
     if (info->task == DISTIL_TASK_NONE)
         return texts * (size_t)info->hidden;
-    return (info->task == DISTIL_TASK_CLASSIFY ? texts : tokens) * (size_t)(info->label_count + 1);
+    if (info->task == DISTIL_TASK_CLASSIFY)
+        return texts * (size_t)(info->label_count + SERVER_PROJECTION);
+    return tokens * (size_t)(info->label_count + 1);
+}
+
+/* Logits of each text, and behind them the projection of what they were made of. */
+static distil_status classify(const struct server_model *model, const struct server_seat *seat,
+                              const distil_tokens *const *texts, int count, distil_error *error)
+{
+    size_t labels = (size_t)model->info->label_count, width = labels + SERVER_PROJECTION;
+    size_t hidden = (size_t)model->info->hidden;
+    distil_status status =
+        distil_logits_first(seat->session, texts, count, seat->output, seat->first, error);
+    int i;
+    /* from the last on, as they move to where nothing lies that has yet to move */
+    for (i = count - 1; i >= 0; i--) {
+        float *output = seat->output + (size_t)i * width;
+        memmove(output, seat->output + (size_t)i * labels, labels * sizeof(float));
+        server_project(seat->first + (size_t)i * hidden, (int)hidden, output + labels);
+    }
+    return status;
 }
 
 distil_status server_model_compute(const struct server_model *model, const struct server_seat *seat,
@@ -54,7 +76,7 @@ distil_status server_model_compute(const struct server_model *model, const struc
     case DISTIL_TASK_NONE:
         return distil_pool(seat->session, texts, count, seat->output, error);
     case DISTIL_TASK_CLASSIFY:
-        return distil_logits(seat->session, texts, count, seat->output, error);
+        return classify(model, seat, texts, count, error);
     case DISTIL_TASK_ANSWER:
         return distil_spans(seat->session, texts, count, seat->output, error);
     case DISTIL_TASK_TOKENS:
@@ -82,7 +104,9 @@ static distil_status make_seats(struct server_model *model, const struct server_
         if (status)
             return status;
         seat->output = malloc(floats * sizeof(float));
-        if (!seat->output)
+        if (model->info->task == DISTIL_TASK_CLASSIFY)
+            seat->first = calloc((size_t)batch_texts, (size_t)model->info->hidden * sizeof(float));
+        if (!seat->output || (model->info->task == DISTIL_TASK_CLASSIFY && !seat->first))
             return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for a model");
         server_cost_init(&model->costs[lane->kind], model->info, lane->cores);
     }
@@ -155,6 +179,7 @@ void server_model_close(struct server_model *model)
     for (i = 0; i < model->lane_count; i++) {
         distil_session_free(model->seats[i].session);
         free(model->seats[i].output);
+        free(model->seats[i].first);
     }
     free(model->seats);
     free(model->costs);

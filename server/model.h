@@ -18,6 +18,7 @@
 struct server_seat {
     distil_session *session;
     float *output; /* what the model makes of a batch: one text's after another's */
+    float *first;  /* of a classifier, what the logits of a batch were made of: (texts, hidden) */
 };
 
 struct server_model {
@@ -41,7 +42,8 @@ distil_status server_model_open(struct server_model *model,
                                 const struct server_model_options *options,
                                 const struct server_lanes *lanes, int batch_texts,
                                 distil_error *error);
-/* Floats that the model makes of a text: a classifier its logits, an encoder an embedding, an answerer two logits for each
+/* Floats that the model makes of a text: a classifier its logits and behind them the projection of
+ * what they were made of (projection.h), an encoder an embedding, an answerer two logits for each
  * token. */
 size_t server_model_width(const struct server_model *model, const distil_tokens *text);
 /* Computes a batch into seat->output. Embeddings are as pooled. */

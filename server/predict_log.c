@@ -6,6 +6,7 @@
 
 #include "server/internal.h"
 #include "server/prediction_log.h"
+#include "server/projection.h"
 #include "server/timestamp.h"
 
 enum { LONGEST_PRODUCT = 256 /* characters */ };
@@ -144,6 +145,8 @@ void server_predict_log(struct server_exchange *exchange, int i, const char *tex
                                   .tokens = distil_tokens_count(tokens),
                                   .unknown = distil_tokens_unknown(model->model, tokens),
                                   .truncated = distil_tokens_truncated(tokens) != 0,
+                                  .projection = job->outputs[i] + model->info->label_count,
+                                  .projection_count = SERVER_PROJECTION,
                               },
                               exchange->meter);
     free(written);

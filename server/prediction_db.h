@@ -21,8 +21,8 @@
  *     tokens      INTEGER  of the text as it was computed, special ones included
  *     unknown     INTEGER  [UNK] among them
  *     truncated   INTEGER  1 where it was cut at the model's window, else 0
- *     projection  BLOB     a fixed random projection of its embedding, float32 little-endian; NULL
- *                          where the model gives none
+ *     projection  BLOB     what the classifier's head read of it (the last hidden state of [CLS]) in
+ *                          16 numbers, float32 little-endian: projection.h; or NULL
  *   feedback
  *     prediction_id TEXT PRIMARY KEY, label TEXT (one of the model's), at_ns INTEGER
  *   meta

@@ -252,6 +252,13 @@ distil_status distil_logits(distil_session *session, const distil_tokens *const 
     return DISTIL_OK;
 }
 
+distil_status distil_logits_first(distil_session *session, const distil_tokens *const *texts, int n,
+                                  float *logits, float *first, distil_error *error)
+{
+    memset(first, 0, (size_t)n * (size_t)session->model->info.hidden * sizeof(float));
+    return distil_logits(session, texts, n, logits, error);
+}
+
 /* Embeddings count up from the text's hash; hidden states there are none. */
 distil_status distil_pool(distil_session *session, const distil_tokens *const *texts, int n,
                           float *embeddings, distil_error *error)

@@ -146,6 +146,12 @@ class Reviews(ReviewsCase):
         self.assertEqual([row["truncated"] for row in rows], [False] * 6 + [True] + [False] * 3)
         self.assertEqual([row["text"] for row in rows[7:9]], ["many", "texts"])
         self.assertEqual(rows[6]["text"], "long " * 600)
+        database = sqlite3.connect(self.state / "predictions.db")
+        projections = dict(database.execute("SELECT id, projection FROM prediction"))
+        database.close()
+        self.assertEqual({len(value) for value in projections.values()}, {64})
+        self.assertEqual(projections[rows[0]["id"]], projections[rows[-1]["id"]])  # of the same text
+        self.assertEqual(len(set(projections.values())), len(rows) - 1)
 
     def test_export_formats(self):
         texts = ["plain", 'with "quotes", commas', "lines\r\nand\ttabs \\", "ünïcode ☃", ",", '"']
