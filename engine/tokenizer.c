@@ -68,6 +68,8 @@ static void place(const struct engine_output *output, int kept, int at,
 {
     struct engine_encoding *encoding = output->encoding;
     int from = output->base + (truncation == ENGINE_TRUNCATE_LEFT ? output->count - kept : 0);
+    if (kept == 0)
+        return; /* there may be no arrays yet */
     memmove(encoding->ids + at, encoding->ids + from, (size_t)kept * sizeof *encoding->ids);
     memmove(encoding->offsets + at, encoding->offsets + from,
             (size_t)kept * sizeof *encoding->offsets);

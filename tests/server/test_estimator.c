@@ -343,13 +343,12 @@ START_TEST(components_of_little)
 {
     static const float same[6] = {1, 2, 1, 2, 1, 2};
     float components[3 * SERVER_COMPONENTS];
-    struct vectors vectors = {2, same};
+    struct vectors vectors = {2, same}, narrow = {1, same};
     ck_assert_int_eq(server_components_compute(3, 2, row_of, &vectors, components, NULL),
                      DISTIL_OK);
     for (int i = 0; i < 3 * SERVER_COMPONENTS; i++)
         ck_assert_float_eq(components[i], 0);
-    ck_assert_int_eq(server_components_compute(1, 1, row_of, &vectors, components, NULL),
-                     DISTIL_OK);
+    ck_assert_int_eq(server_components_compute(1, 1, row_of, &narrow, components, NULL), DISTIL_OK);
     ck_assert_float_eq(components[0], 0);
 }
 END_TEST
