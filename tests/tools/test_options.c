@@ -254,11 +254,11 @@ END_TEST
 START_TEST(counts_operands)
 {
     char settings[TOOL_SETTINGS_MAX];
-    ck_assert_int_eq(parse_with(&tool_evaluate, "", settings), DISTIL_INVALID);
-    ck_assert_str_eq(error.message, "an argument is missing: DATA.tsv");
-    ck_assert_int_eq(parse_with(&tool_evaluate, "a.tsv b.tsv", settings), DISTIL_INVALID);
+    ck_assert_int_eq(parse_with(&tool_convert, "", settings), DISTIL_INVALID);
+    ck_assert_str_eq(error.message, "an argument is missing: DIR");
+    ck_assert_int_eq(parse_with(&tool_convert, "a.tsv b.tsv", settings), DISTIL_INVALID);
     ck_assert_str_eq(error.message, "unexpected argument 'b.tsv'");
-    ck_assert_int_eq(parse_with(&tool_evaluate, "--help", settings), DISTIL_OK);
+    ck_assert_int_eq(parse_with(&tool_convert, "--help", settings), DISTIL_OK);
     ck_assert(parsed.help);
 }
 END_TEST
