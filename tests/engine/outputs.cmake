@@ -3,7 +3,7 @@ set(GOLDEN ${PROJECT_SOURCE_DIR}/tests/golden)
 
 add_executable(test_outputs test_outputs.c ${GOLDEN}/fixture.c)
 target_link_libraries(test_outputs PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
-if(TARGET distild_emulated)
+if(TARGET distild_emulated AND NOT DISTILD_SANITIZE)
   add_executable(test_outputs_emulated test_outputs.c ${GOLDEN}/fixture.c $<TARGET_OBJECTS:distild_emulated>)
   target_link_libraries(test_outputs_emulated PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
   target_compile_definitions(test_outputs_emulated PRIVATE FIRST_LEVEL=KERN_AMX)

@@ -18,7 +18,7 @@ function(distild_parity name)
 endfunction()
 
 # The same at level amx, on emulated instructions (see kernels/CMakeLists.txt of the tests).
-if(TARGET distild_emulated)
+if(TARGET distild_emulated AND NOT DISTILD_SANITIZE)
   add_executable(test_parity_emulated test_parity.c ${GOLDEN}/fixture.c $<TARGET_OBJECTS:distild_emulated>)
   target_link_libraries(test_parity_emulated PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
   target_compile_definitions(test_parity_emulated PRIVATE FIRST_LEVEL=KERN_AMX)
