@@ -95,6 +95,9 @@ static distil_status assemble(const struct engine_tokenizer *tokenizer,
         count += second_kept + edge;
     if (engine_encoding_reserve(encoding, count))
         return DISTIL_NO_MEMORY;
+    encoding->count = count;
+    if (count == 0) /* there may be no memory to write to */
+        return DISTIL_OK;
     place(first, first_kept, edge, truncation);
     if (second)
         place(second, second_kept, first_end, truncation);
@@ -107,7 +110,6 @@ static distil_status assemble(const struct engine_tokenizer *tokenizer,
         if (second)
             put_special(encoding, count - 1, tokenizer->sep);
     }
-    encoding->count = count;
     return DISTIL_OK;
 }
 
