@@ -206,7 +206,7 @@ class Files(unittest.TestCase):
         computed = ["--embeddings", "--model", MODEL, "--precision", "fp32", "--state-dir", state]
         run("drift", "reference", reference, *computed)
         kept = json_lines((state / "drift-reference.jsonl").read_text())
-        self.assertEqual(len(kept[0]["projection"]), 16)
+        self.assertEqual(len(kept[0]["projection"]), 24)
         self.assertNotIn("text", kept[0])
         found = [json.loads(out)["columns"]["embedding"] for out in (
             run("drift", "-c", same, "--json", *computed)[0],
@@ -217,6 +217,9 @@ class Files(unittest.TestCase):
         self.assertEqual(found[1], found[2])
         self.assertGreater(found[1]["mean_cosine_distance"], found[0]["mean_cosine_distance"])
         self.assertIn("has no texts to embed", run("drift", "-c", self.same, *computed, code=1)[1])
+        # what a head read, which the server's log has, is not compared with embeddings
+        heads = write(self.path / "heads.jsonl", ({**row, "projection": [0.5] * 16} for row in predictions(11, 1, 250)))
+        self.assertNotIn("embedding", json.loads(run("drift", "-c", heads, "--json", "--state-dir", state)[0])["columns"])
 
     def test_says_what_is_missing(self):
         empty = self.path / "none"
