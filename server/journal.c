@@ -24,7 +24,7 @@ distil_status server_journal_open(const char *path, const char *name, int *fd, d
         return distil_fail(error, DISTIL_INVALID,
                            "--log-tag: '%.60s' is not a name of one line of 1 to %zu bytes", name,
                            sizeof(greeting) - sizeof("\n\n6\n1\n0\n0\n0\n"));
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (made >= 0 && connect(made, (struct sockaddr *)&address, sizeof(address)) == 0 &&
         send(made, greeting, (size_t)length, MSG_NOSIGNAL) == length) {
