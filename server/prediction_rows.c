@@ -16,9 +16,9 @@ static const char *const sql[PREDICTION_STATEMENTS] = {
     [PREDICTION_COMMIT] = "COMMIT",
     /* an id is never given twice; should it be, the first row stays */
     [PREDICTION_INSERT] =
-        "INSERT OR IGNORE INTO prediction(id, at_ns, model, digest, text, pair, text_hash,"
-        " product_id, timestamp, label, score, scores, tokens, unknown, truncated, projection)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        ("INSERT OR IGNORE INTO prediction(id, at_ns, model, digest, text, pair, text_hash,"
+         " product_id, timestamp, label, score, scores, tokens, unknown, truncated, projection)"
+         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"),
     [PREDICTION_FIND] = "SELECT label, scores FROM prediction WHERE id = ?1",
     [PREDICTION_FIND_FEEDBACK] = "SELECT label FROM feedback WHERE prediction_id = ?1",
     [PREDICTION_INSERT_FEEDBACK] =

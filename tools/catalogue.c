@@ -228,11 +228,12 @@ static distil_status search(const struct catalogue_settings *settings,
     limit = limit < facts->items ? limit : (int)facts->items;
     float *vector = malloc((size_t)facts->width * sizeof *vector);
     distil_match *matches = malloc((size_t)limit * sizeof *matches);
-    distil_status status = DISTIL_OK;
-    if (!vector || !matches)
-        status = distil_fail(error, DISTIL_NO_MEMORY, "no memory for a search");
-    if (!status)
-        status = find_vector(settings, catalogue, text, vector, &itself, error);
+    if (!vector || !matches) {
+        free(vector);
+        free(matches);
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a search");
+    }
+    distil_status status = find_vector(settings, catalogue, text, vector, &itself, error);
     if (!status)
         status = distil_searcher_create(catalogue, (int)settings->model.threads, &searcher, error);
     if (!status)

@@ -230,6 +230,7 @@ static distil_status embed(struct fit *run, distil_error *error)
     const long rows = set->count, most = run->settings->batch;
     const size_t width = (size_t)run->encoder.info->hidden;
     const double start = tool_now();
+    long fold_start[sizeof run->fold_start / sizeof *run->fold_start] = {0};
     float *batch = malloc((size_t)most * width * sizeof *batch);
     run->position = malloc((size_t)rows * sizeof *run->position);
     run->label = malloc((size_t)rows * sizeof *run->label);
@@ -241,7 +242,8 @@ static distil_status embed(struct fit *run, distil_error *error)
     for (long i = 0; i < rows; i++) /* in the order of the file for now */
         run->label[i] = set->rows[i].label;
     distil_status status = tool_logistic_arrange(run->label, rows, set->label_count, run->folds,
-                                                 run->position, run->fold_start, error);
+                                                 run->position, fold_start, error);
+    memcpy(run->fold_start, fold_start, sizeof fold_start);
     tool_progress_start(&progress, "embedding", "texts", true);
     for (long first = 0; first < rows && !status; first += most) {
         const long n = rows - first < most ? rows - first : most;

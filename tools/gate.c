@@ -182,7 +182,7 @@ static distil_status compute_all(struct trial *trial, const struct tool_gate_row
     for (int first = 0; first < rows->count && !status; first += BATCH) {
         int n = rows->count - first < BATCH ? rows->count - first : BATCH;
         status = compute(trial, &row, first, n, predicted, error);
-        tool_progress_update(&progress, (size_t)(first + n), (size_t)rows->count, first + n);
+        tool_progress_update(&progress, (size_t)first + (size_t)n, (size_t)rows->count, first + n);
     }
     tool_progress_end(&progress);
     return status;
@@ -210,17 +210,18 @@ static distil_status score_model(const struct tool_model_settings *settings,
     const distil_info *info = distil_model_info(model);
     bool regression = info->problem == DISTIL_REGRESSION;
     trial.model = model;
-    trial.logits = calloc(BATCH, (size_t)info->label_count * sizeof *trial.logits);
-    numbers = calloc(2 * count, sizeof *numbers);
-    if (!trial.logits || !numbers)
-        status = distil_fail(error, DISTIL_NO_MEMORY, "no memory for %zu rows", count);
-    else if (info->problem == DISTIL_SIGMOID)
+    trial.logits = malloc(((size_t)info->label_count + 1) * BATCH * sizeof *trial.logits);
+    numbers = calloc(2 * count + 1, sizeof *numbers);
+    if (!trial.logits || !numbers) {
+        distil_fail(error, DISTIL_NO_MEMORY, "no memory for %zu rows", count);
+        status = DISTIL_NO_MEMORY;
+    } else if (info->problem == DISTIL_SIGMOID)
         status =
             distil_fail(error, DISTIL_TASK,
                         "%s: labels that do not exclude each other have no accuracy", info->path);
     else
         status = compute_all(&trial, rows, numbers, numbers + count, error);
-    if (!status) {
+    if (!status && numbers) {
         *score = (regression ? tool_gate_r2 : accuracy)(numbers, numbers + count, rows->count);
         *measure = regression ? "R^2" : "accuracy";
     }
@@ -266,7 +267,7 @@ static bool is_recommendation(const struct tool_gate_rows *rows)
 
 int tool_gate_run(const struct tool_gate *gate)
 {
-    struct tool_gate_rows rows;
+    struct tool_gate_rows rows = {0};
     struct tool_model_settings model = gate->model;
     cJSON *root = NULL;
     const cJSON *wanted = NULL;

@@ -362,7 +362,7 @@ distil_status tool_logistic_arrange(const int *label, long rows, int labels, int
 {
     uint64_t state = 1;
     long dealt = 0;
-    long *order = malloc((size_t)rows * sizeof *order), *fold = malloc((size_t)rows * sizeof *fold);
+    long *order = calloc((size_t)rows, sizeof *order), *fold = calloc((size_t)rows, sizeof *fold);
     if (!order || !fold) {
         free(order);
         free(fold);
