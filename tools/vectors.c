@@ -188,7 +188,7 @@ static distil_status parse_line(struct tool_vectors *vectors, const char *id, di
                            "'%.*s'",
                            vectors->path, vectors->input.line, vectors->next + 1, id,
                            length < 60 ? (int)length : 60, vectors->line);
-    if (found != vectors->width)
+    if (!at || found != vectors->width)
         return distil_fail(error, DISTIL_FORMAT,
                            "%s, line %ld: expected %d numbers as in the first line, found %d",
                            vectors->path, vectors->input.line, vectors->width, found);
@@ -252,7 +252,7 @@ distil_status tool_vectors_open(struct tool_vectors *vectors, const char *path, 
     distil_status status = is_numpy(path) ? open_numpy(vectors, error) : open_tsv(vectors, error);
     if (status)
         return status;
-    vectors->values = malloc((size_t)vectors->width * sizeof *vectors->values);
+    vectors->values = calloc((size_t)vectors->width + 1, sizeof *vectors->values);
     return vectors->values ? DISTIL_OK : weights_no_memory(path, error);
 }
 
