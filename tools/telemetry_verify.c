@@ -31,7 +31,7 @@ distil_status tool_telemetry_read(const char *path, size_t most, char **text, si
         if (*length > most)
             status = distil_fail(error, DISTIL_INVALID, "%s: it is over %zu bytes", path, most);
     }
-    if (!status && ferror(file))
+    if (!status && (ferror(file) || !*text))
         status = distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
     fclose(file);
     if (status) {

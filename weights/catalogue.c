@@ -37,7 +37,8 @@ static distil_status read_names(struct weights_catalogue *catalogue,
     names = weights_arena_alloc(arena, (size_t)count + 1, sizeof *names);
     if (!names)
         status = weights_no_memory(catalogue->path, fields->error);
-    for (const cJSON *item = good ? json->child : NULL; item && !status; item = item->next) {
+    for (const cJSON *item = good ? json->child : NULL; item && names && !status;
+         item = item->next) {
         good &= cJSON_IsString(item);
         const char *name = cJSON_IsString(item) ? item->valuestring : "";
         if (strcmp(name, "text") == 0)
@@ -47,7 +48,7 @@ static distil_status read_names(struct weights_catalogue *catalogue,
             status = weights_no_memory(catalogue->path, fields->error);
     }
     cJSON_Delete(json);
-    if (!status && (!good || strcmp(names[0], "id") != 0))
+    if (!status && (!good || !names || strcmp(names[0], "id") != 0))
         status = distil_fail(fields->error, DISTIL_FORMAT,
                              "%s: " WEIGHTS_KEY_COLUMNS
                              ": expected 1 to %d names of which the first is id, found \"%.200s\"",

@@ -53,6 +53,15 @@ DISTIL_API const char *distil_strerror(distil_status status);
  * control characters in it are written as escapes (\n, \u001b). */
 DISTIL_API distil_status distil_fail(distil_error *error, distil_status status, const char *format,
                                      ...) DISTIL_PRINTF(3, 4);
+#ifdef __clang_analyzer__
+/* What static analysis cannot see from a declaration: that it returns the status. */
+static inline distil_status distil_failed_with(distil_status status)
+{
+    return status;
+}
+#define distil_fail(error, status, ...)                                                            \
+    (distil_fail(error, status, __VA_ARGS__), distil_failed_with(status))
+#endif
 
 #ifdef __cplusplus
 }

@@ -37,6 +37,7 @@ static void copy_escaped(char *out, size_t size, const char *text)
     out[used] = '\0';
 }
 
+#undef distil_fail /* a macro where it is analysed */
 distil_status distil_fail(distil_error *error, distil_status status, const char *format, ...)
 {
     if (error) {
