@@ -138,17 +138,26 @@ distil_status server_model_open(struct server_model *model,
     return status;
 }
 
-void server_model_count(const struct server_model *model, const float *logits)
+int server_model_best(const struct server_model *model, const float *scores)
 {
     int best = 0, i;
-    for (i = 0; i < model->info->label_count; i++) {
-        if (model->info->problem == DISTIL_SIGMOID && logits[i] >= 0)
-            atomic_fetch_add_explicit(&model->predictions[i], 1, memory_order_relaxed);
-        if (logits[i] > logits[best])
+    for (i = 1; i < model->info->label_count; i++)
+        if (scores[i] > scores[best])
             best = i;
+    return best;
+}
+
+void server_model_count(const struct server_model *model, const float *logits)
+{
+    int i;
+    if (model->info->problem != DISTIL_SIGMOID) {
+        i = server_model_best(model, logits);
+        atomic_fetch_add_explicit(&model->predictions[i], 1, memory_order_relaxed);
+        return;
     }
-    if (model->info->problem != DISTIL_SIGMOID)
-        atomic_fetch_add_explicit(&model->predictions[best], 1, memory_order_relaxed);
+    for (i = 0; i < model->info->label_count; i++)
+        if (logits[i] >= 0)
+            atomic_fetch_add_explicit(&model->predictions[i], 1, memory_order_relaxed);
 }
 
 static bool same_labels(const struct server_model *a, const struct server_model *b)

@@ -50,6 +50,8 @@ size_t server_model_width(const struct server_model *model, const distil_tokens 
 distil_status server_model_compute(const struct server_model *model, const struct server_seat *seat,
                                    const distil_tokens *const *texts, int count,
                                    distil_error *error);
+/* The label of the highest of scores (label_count); of equal ones the first. */
+int server_model_best(const struct server_model *model, const float *scores);
 /* Counts the labels that logits (label_count) come out as: the likeliest, or where labels do not
  * exclude each other all that are more likely than not. */
 void server_model_count(const struct server_model *model, const float *logits);

@@ -10,9 +10,6 @@
 #include "server/predict_log.h"
 #include "server/routes.h"
 
-/* [CLS] and [SEP]: what an encoding of nothing consists of. */
-enum { EMPTY_TOKENS = 2 };
-
 /* What is kept between a request and its answer. */
 struct prediction {
     cJSON *root;      /* holds the texts */
@@ -29,21 +26,12 @@ static void prediction_free(void *request)
     free(prediction);
 }
 
-static int best_of(const float *scores, int count)
-{
-    int best = 0, i;
-    for (i = 1; i < count; i++)
-        if (scores[i] > scores[best])
-            best = i;
-    return best;
-}
-
 /* ---- {"text": string} ---- */
 
 static void write_scores(struct server_json *json, const struct server_model *model,
                          const float *scores)
 {
-    int labels = model->info->label_count, best = best_of(scores, labels), i;
+    int labels = model->info->label_count, best = server_model_best(model, scores), i;
     if (model->positive >= 0) {
         server_json_put_string(json, "sentiment", distil_label(model->model, best));
         server_json_put_float(json, "score", scores[best]);
@@ -116,7 +104,7 @@ static void predict_text(struct server_exchange *exchange, struct prediction *pr
                     error.message);
         return;
     }
-    if (distil_tokens_full_count(exchange->job.texts[0]) <= EMPTY_TOKENS) {
+    if (distil_tokens_full_count(exchange->job.texts[0]) <= SERVER_EMPTY_TOKENS) {
         server_fail(exchange, 400, SERVER_ERROR_EMPTY, "text",
                     *prediction->text ? "`text` holds nothing that becomes a token"
                                       : "`text` is empty");

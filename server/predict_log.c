@@ -114,12 +114,10 @@ void server_predict_log(struct server_exchange *exchange, int i, const char *tex
     const struct server_model *model = job->model;
     const distil_tokens *tokens = job->texts[i];
     char id[SERVER_PREDICTION_ID], *written;
-    int best = 0, k;
+    int best;
     if (!log)
         return;
-    for (k = 1; k < model->info->label_count; k++)
-        if (scores[k] > scores[best])
-            best = k;
+    best = server_model_best(model, scores);
     written = write_scores(model, scores);
     if (!written) {
         server_count(exchange->meter, SERVER_COUNT_LOG_NO_MEMORY, 1);

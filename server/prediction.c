@@ -9,9 +9,6 @@
 #include "server/predict_log.h"
 #include "server/routes.h"
 
-/* [CLS] and [SEP]: what an encoding of nothing consists of. */
-enum { EMPTY_TOKENS = 2 };
-
 /* What is kept between a request and its answer. */
 static void root_free(void *root)
 {
@@ -23,24 +20,22 @@ static void finish(struct server_exchange *exchange)
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(exchange->request, "texts")->child;
     const struct server_job *job = &exchange->job;
     const struct server_model *model = job->model;
-    size_t labels = (size_t)model->info->label_count, i, k;
+    int i;
     struct server_json json = {0};
     if (!server_job_succeeded(exchange, 500))
         return;
     server_json_begin_object(&json);
     server_json_key(&json, "predictions");
     server_json_begin_array(&json);
-    for (i = 0; i < (size_t)job->count; i++, text = text->next) {
+    for (i = 0; i < job->count; i++, text = text->next) {
         float *scores = job->outputs[i];
-        size_t best = 0;
+        int best;
         server_model_count(model, scores);
         distil_scores(model->model, scores, scores);
-        server_predict_log(exchange, (int)i, text->valuestring, NULL, scores, NULL);
-        for (k = 1; k < labels; k++)
-            if (scores[k] > scores[best])
-                best = k;
+        server_predict_log(exchange, i, text->valuestring, NULL, scores, NULL);
+        best = server_model_best(model, scores);
         server_json_begin_object(&json);
-        server_json_put_string(&json, "label", distil_label(model->model, (int)best));
+        server_json_put_string(&json, "label", distil_label(model->model, best));
         server_json_put_float(&json, "score", scores[best]);
         if (distil_tokens_truncated(job->texts[i]))
             server_json_put_bool(&json, "truncated", true);
@@ -64,7 +59,7 @@ static bool encode_text(struct server_exchange *exchange, int i, const cJSON *te
                     "`texts[%d]` cannot be encoded: %s", i, error.message);
         return false;
     }
-    if (distil_tokens_full_count(exchange->job.texts[i]) <= EMPTY_TOKENS) {
+    if (distil_tokens_full_count(exchange->job.texts[i]) <= SERVER_EMPTY_TOKENS) {
         server_fail(exchange, 400, SERVER_ERROR_EMPTY, "texts",
                     *text->valuestring ? "`texts[%d]` holds nothing that becomes a token"
                                        : "`texts[%d]` is empty",

@@ -11,11 +11,7 @@
 #include "server/internal.h"
 #include "server/routes.h"
 
-enum {
-    EMPTY_TOKENS = 2, /* [CLS] and [SEP]: what an encoding of nothing consists of */
-    DEFAULT_TOP_K = 10,
-    MAX_TOP_K = 1000
-};
+enum { DEFAULT_TOP_K = 10, MAX_TOP_K = 1000 };
 
 /* What is kept between a question and its answer. */
 struct similar {
@@ -195,7 +191,7 @@ static void ask_by_text(struct server_exchange *exchange, const char *model, con
                     error.message);
         return;
     }
-    if (distil_tokens_full_count(exchange->job.texts[0]) <= EMPTY_TOKENS) {
+    if (distil_tokens_full_count(exchange->job.texts[0]) <= SERVER_EMPTY_TOKENS) {
         server_fail(exchange, 400, SERVER_ERROR_EMPTY, "text",
                     "`text` is empty: it has nothing that becomes a token");
         return;
