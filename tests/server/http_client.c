@@ -53,12 +53,20 @@ bool client_send_text(struct client *client, const char *text)
     return client_send(client, text, strlen(text));
 }
 
+/* Milliseconds that an answer may take: longer where Check's own limits are, as under sanitizers. */
+static int patience_ms(void)
+{
+    const char *multiplier = getenv("CK_TIMEOUT_MULTIPLIER");
+    int times = multiplier ? atoi(multiplier) : 1;
+    return 10000 * (times > 1 ? times : 1);
+}
+
 /* Receives more; false at the end, an error or after a timeout. */
-static bool receive(struct client *client, int timeout_ms)
+static bool receive(struct client *client)
 {
     struct pollfd fd = {.fd = client->fd, .events = POLLIN};
     ssize_t got;
-    if (client->length == CLIENT_BUFFER || poll(&fd, 1, timeout_ms) <= 0)
+    if (client->length == CLIENT_BUFFER || poll(&fd, 1, patience_ms()) <= 0)
         return false;
     got = recv(client->fd, client->received + client->length, CLIENT_BUFFER - client->length, 0);
     if (got <= 0)
@@ -93,7 +101,7 @@ void client_read(struct client *client, bool head_only, struct reply *reply)
     size_t head;
     memset(reply, 0, sizeof(*reply));
     while (!(end = memmem(client->received, client->length, "\r\n\r\n", 4)))
-        if (!receive(client, 10000))
+        if (!receive(client))
             return;
     head = (size_t)(end - client->received) + 4;
     if (head >= sizeof(reply->head))
@@ -103,7 +111,7 @@ void client_read(struct client *client, bool head_only, struct reply *reply)
     reply_header(reply, "Content-Length", value, sizeof(value));
     reply->body_length = head_only ? 0 : strtoul(value, NULL, 10);
     while (client->length < reply->body_length)
-        if (reply->body_length >= sizeof(reply->body) || !receive(client, 10000))
+        if (reply->body_length >= sizeof(reply->body) || !receive(client))
             return;
     memcpy(reply->body, client->received, reply->body_length);
     consume(client, reply->body_length);
