@@ -37,8 +37,8 @@ struct load {
     socklen_t address_length;
     int epoll;
     struct connection *connections;
-    int *idle; /* a stack of free connections */
-    int idle_count;
+    int *idle; /* the free connections in the order in which they became free, in a ring */
+    int idle_first, idle_count;
     uint64_t random;
     int next_request;
     int64_t began, measured_from, ends;
@@ -101,7 +101,16 @@ static void reopen(struct load *load, int i)
 
 static void free_connection(struct load *load, int i)
 {
-    load->idle[load->idle_count++] = i;
+    load->idle[(load->idle_first + load->idle_count++) % load->settings.connections] = i;
+}
+
+/* The connection that has been free longest: each is one user, who asks in turn. */
+static int take_connection(struct load *load)
+{
+    int i = load->idle[load->idle_first];
+    load->idle_first = (load->idle_first + 1) % load->settings.connections;
+    load->idle_count--;
+    return i;
 }
 
 static void record(struct load *load, const struct connection *connection, int64_t now)
@@ -181,7 +190,7 @@ static int64_t send_due(struct load *load, int64_t now, int64_t until)
         int64_t due = open_loop ? (int64_t)load->next_due : now;
         if (open_loop)
             load->next_due += distance(load);
-        send_on(load, load->idle[--load->idle_count], due);
+        send_on(load, take_connection(load), due);
         if (!open_loop)
             now = now_ns();
     }
