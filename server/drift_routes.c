@@ -96,6 +96,7 @@ void server_handle_drift(struct server_exchange *exchange)
         return;
     }
     answer->html = exchange->accepts_html;
+    exchange->varies_by_accept = true;
     exchange->request = answer;
     exchange->request_free = answer_free;
     exchange->submit = submit;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "server/drift_range.h"
+#include "server/html.h"
 #include "server/timestamp.h"
-#include "server/utf8.h"
 
 enum {
     DATE = 10,
@@ -18,24 +18,6 @@ enum {
     TOP = 10,
     BELOW = 22 /* for what stands under it */
 };
-
-void server_drift_write_text(FILE *out, const char *text)
-{
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t left = strlen(text);
-    while (left > 0) {
-        size_t length = server_utf8_sequence(bytes, left);
-        if (*bytes == '<' || *bytes == '>' || *bytes == '&' || *bytes == '"')
-            fprintf(out, "&#%d;", *bytes);
-        else if (length == 0 || *bytes < 0x20)
-            fputs("\xEF\xBF\xBD", out);
-        else
-            fwrite(bytes, 1, length, out);
-        length = length ? length : 1;
-        bytes += length;
-        left -= length;
-    }
-}
 
 void server_drift_write_number(FILE *out, double value, enum server_drift_unit unit)
 {
@@ -56,14 +38,14 @@ static void begin_picture(FILE *out, int width, int height, const char *title)
 {
     fprintf(out, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" aria-label=\"", width,
             height, width);
-    server_drift_write_text(out, title);
+    server_html_write_text(out, title);
     fputs("\">\n", out);
 }
 
 static void draw_text(FILE *out, double x, double y, const char *anchor, const char *text)
 {
     fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
-    server_drift_write_text(out, text);
+    server_html_write_text(out, text);
     fputs("</text>\n", out);
 }
 
@@ -153,7 +135,7 @@ void server_drift_draw_labels(FILE *out, const struct server_drift_report *repor
         size_t length = strlen(share->label);
         snprintf(name, sizeof(name), "%.20s%s", share->label, length > 20 ? "\xE2\x80\xA6" : "");
         fputs("<g><title>", out);
-        server_drift_write_text(out, share->label);
+        server_html_write_text(out, share->label);
         fputs("</title>\n", out);
         draw_text(out, NAME - 8, y + 16, "end", name);
         draw_bar(out, "reference", NAME, y, a * scale, a);
@@ -267,7 +249,7 @@ static void draw_line(FILE *out, const struct frame *frame, const struct server_
         server_timestamp_write(server_drift_day_start(report->days[i].day), day);
         fprintf(out, "<circle class=\"dot line%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"><title>%.10s ",
                 line, x_of(frame, report->days[i].day), y_of(frame, values[i]), day);
-        server_drift_write_text(out, lines->names[line]);
+        server_html_write_text(out, lines->names[line]);
         fputs(" ", out);
         server_drift_write_number(out, values[i], lines->unit);
         fputs("</title></circle>\n", out);
@@ -280,10 +262,10 @@ void server_drift_draw_days(FILE *out, const struct server_drift_report *report,
     struct frame frame = frame_of(report, lines);
     int i;
     fputs("<figure><figcaption>", out);
-    server_drift_write_text(out, lines->title);
+    server_html_write_text(out, lines->title);
     for (i = 0; lines->count > 1 && i < lines->count; i++) {
         fprintf(out, " <span class=\"key line%d\"></span>", i);
-        server_drift_write_text(out, lines->names[i]);
+        server_html_write_text(out, lines->names[i]);
     }
     fputs("</figcaption>\n", out);
     begin_picture(out, DAYS_WIDTH, DAYS_HEIGHT, lines->title);

@@ -12,8 +12,6 @@ enum { SERVER_DRIFT_LINES = 5 }; /* of a picture of days, at most */
 /* How the numbers of an axis are written. */
 enum server_drift_unit { SERVER_DRIFT_PLAIN, SERVER_DRIFT_PERCENT };
 
-/* Text, with what HTML wants escaped and malformed UTF-8 as U+FFFD. */
-void server_drift_write_text(FILE *out, const char *text);
 /* A number with about three digits, or as a percentage. */
 void server_drift_write_number(FILE *out, double value, enum server_drift_unit unit);
 

@@ -1,6 +1,7 @@
 /* embed.c: POST /embed, in the form of text-embeddings-inference. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "server/inputs.h"
 #include "server/model.h"
@@ -121,11 +122,28 @@ static bool encode(struct server_exchange *exchange, int i, const cJSON *input)
     return false;
 }
 
+/* Refuses what would make other vectors than those that are answered. */
+static bool check_meaning(struct server_exchange *exchange, const cJSON *object)
+{
+    const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(object, "prompt_name");
+    const char *own = server_model_pooling(exchange->model->info->pooling), *pooling = own;
+    struct server_problem problem;
+    if (!server_json_get_string(object, "pooling", &pooling, &problem))
+        server_fail(exchange, 422, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
+    else if (strcasecmp(pooling, own) != 0)
+        server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "pooling",
+                    "`pooling` must be \"%s\", as the model %s was made for, not \"%.40s\"", own,
+                    exchange->model->name, pooling);
+    else if (prompt && !cJSON_IsNull(prompt))
+        server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "prompt_name",
+                    "`prompt_name` must not be given: the model has no prompts");
+    return exchange->status == 0;
+}
+
 static bool read_options(struct server_exchange *exchange, const cJSON *object,
                          struct embedding *embedding)
 {
     const cJSON *dimensions = cJSON_GetObjectItemCaseSensitive(object, "dimensions");
-    const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(object, "prompt_name");
     int hidden = exchange->model->info->hidden;
     struct server_problem problem;
     embedding->normalize = true;
@@ -136,11 +154,8 @@ static bool read_options(struct server_exchange *exchange, const cJSON *object,
         server_fail(exchange, 422, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
         return false;
     }
-    if (prompt && !cJSON_IsNull(prompt)) {
-        server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "prompt_name",
-                    "`prompt_name` must not be given: the model has no prompts");
+    if (!check_meaning(exchange, object))
         return false;
-    }
     if (!dimensions || cJSON_IsNull(dimensions))
         return true;
     if (!cJSON_IsNumber(dimensions) ||

@@ -59,7 +59,7 @@ struct server_exchange {
     const char *allow;       /* methods of the path, for 405 */
     int retry_after;         /* seconds; 0: none */
     const char *cors_origin; /* for Access-Control-Allow-Origin; NULL: none */
-    bool varies_by_origin;
+    bool varies_by_origin, varies_by_accept;
     bool preflight;        /* the answer tells a browser what a page may ask */
     bool no_store;         /* the answer is a secret that no cache may keep */
     const char *challenge; /* what WWW-Authenticate asks for, static storage; NULL: none */

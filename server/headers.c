@@ -157,9 +157,50 @@ const char *server_headers_problem(const struct server_headers *headers, bool is
     return NULL;
 }
 
+/* The quality of a media range of Accept, in thousandths: 1000 where it states none. */
+static int quality(const char *range, size_t length)
+{
+    const char *end = range + length, *at = memchr(range, ';', length);
+    for (; at; at = memchr(at, ';', (size_t)(end - at))) {
+        for (at++; at < end && (*at == ' ' || *at == '\t');)
+            at++;
+        if (end - at >= 2 && (*at | 0x20) == 'q' && at[1] == '=') {
+            int thousandths = at[2] == '1' ? 1000 : 0, place = 100;
+            for (at += 3; at < end && (*at == '.' || (*at >= '0' && *at <= '9')); at++)
+                if (*at != '.') {
+                    thousandths += place * (*at - '0');
+                    place /= 10;
+                }
+            return thousandths < 1000 ? thousandths : 1000;
+        }
+    }
+    return 1000;
+}
+
 bool server_headers_accept_html(const struct server_headers *headers)
 {
-    const char *html = headers->accept ? strcasestr(headers->accept, "text/html") : NULL;
-    const char *json = headers->accept ? strcasestr(headers->accept, "application/json") : NULL;
-    return html && (!json || html < json);
+    /* qualities by name, by half a name, by none; -1: not given */
+    int html = -1, json = -1, application = -1, any = -1;
+    bool json_first = false;
+    const char *at = headers->accept;
+    while (at && *at) {
+        size_t length, name;
+        at += strspn(at, " \t,");
+        length = strcspn(at, ",");
+        name = strcspn(at, ";, \t");
+        if (name == strlen("text/html") && strncasecmp(at, "text/html", name) == 0)
+            html = quality(at, length);
+        else if (name == strlen("application/json") &&
+                 strncasecmp(at, "application/json", name) == 0) {
+            json = quality(at, length);
+            json_first = html < 0;
+        } else if (name == strlen("application/*") && strncasecmp(at, "application/*", name) == 0)
+            application = quality(at, length);
+        else if (name == strlen("*/*") && strncmp(at, "*/*", name) == 0)
+            any = quality(at, length);
+        at += length;
+    }
+    if (json < 0)
+        json = application >= 0 ? application : any;
+    return html > 0 && (html > json || (html == json && !json_first));
 }

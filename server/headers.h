@@ -43,8 +43,8 @@ const char *server_headers_problem(const struct server_headers *headers, bool is
  * of at least 1. One too large for the type is the largest. */
 int64_t server_headers_timeout(const struct server_headers *headers);
 
-/* Whether the client would rather have HTML than JSON: it names text/html, and not application/json
- * before it. */
+/* Whether the client would rather have HTML than JSON: it names text/html, with a higher quality than JSON has by name or
+ * by wildcard; with the same one, where it does not name application/json before it. */
 bool server_headers_accept_html(const struct server_headers *headers);
 
 /* Whether they say that a body follows. */

@@ -57,6 +57,8 @@ static void add_headers(struct http_exchange *http, struct MHD_Response *respons
         MHD_add_response_header(response, "Content-Type",
                                 exchange->answer_type ? exchange->answer_type : "application/json");
     add_cors(exchange, response);
+    if (exchange->varies_by_accept)
+        MHD_add_response_header(response, "Vary", "Accept");
     MHD_add_response_header(response, "X-Request-Id", exchange->id);
     if (http->trace.trace_id[0]) {
         server_trace_print(&http->trace, trace);

@@ -6,6 +6,24 @@
 
 #include "server/projection.h"
 
+const char *server_model_task(distil_task task)
+{
+    static const char *const names[SERVER_TASKS] = {
+        [DISTIL_TASK_NONE] = "embedding",
+        [DISTIL_TASK_CLASSIFY] = "sequence-classification",
+        [DISTIL_TASK_TOKENS] = "token-classification",
+        [DISTIL_TASK_ANSWER] = "question-answering",
+    };
+    return names[task];
+}
+
+const char *server_model_pooling(distil_pooling pooling)
+{
+    static const char *const names[] = {
+        [DISTIL_POOLING_MEAN] = "mean", [DISTIL_POOLING_CLS] = "cls", [DISTIL_POOLING_MAX] = "max"};
+    return names[pooling];
+}
+
 /* A model whose labels are exactly NEGATIVE and POSITIVE answers in terms of sentiment. */
 static void find_sentiment(struct server_model *model)
 {

@@ -14,6 +14,11 @@
 /* Of a model that was given no name. */
 #define SERVER_DEFAULT_MODEL "default"
 
+enum { SERVER_TASKS = DISTIL_TASK_ANSWER + 1 };
+/* What a task is called in answers. */
+const char *server_model_task(distil_task task);
+const char *server_model_pooling(distil_pooling pooling);
+
 /* What computing a batch on a lane takes. */
 struct server_seat {
     distil_session *session;

@@ -6,11 +6,7 @@
 #include "server/reload.h"
 #include "server/routes.h"
 
-static const char *const task_names[] = {"embedding", "sequence-classification",
-                                         "token-classification", "question-answering"};
-enum { TASKS = sizeof(task_names) / sizeof(*task_names) };
 static const char *const problem_names[] = {"single-label", "multi-label", "regression"};
-static const char *const pooling_names[] = {"mean", "cls", "max"};
 
 static void write_labels(struct server_json *json, const struct server_model *model)
 {
@@ -31,10 +27,10 @@ static void write_model(struct server_json *json, const struct server_model *mod
     server_json_begin_object(json);
     server_json_put_string(json, "name", model->name);
     server_json_put_bool(json, "default", first);
-    server_json_put_string(json, "task", task_names[info->task]);
+    server_json_put_string(json, "task", server_model_task(info->task));
     if (info->task == DISTIL_TASK_NONE) {
         server_json_put_integer(json, "dimensions", info->hidden);
-        server_json_put_string(json, "pooling", pooling_names[info->pooling]);
+        server_json_put_string(json, "pooling", server_model_pooling(info->pooling));
         server_json_put_bool(json, "normalize", info->normalize);
     } else if (info->task != DISTIL_TASK_ANSWER) {
         write_labels(json, model);
@@ -50,7 +46,7 @@ void server_handle_models(struct server_exchange *exchange)
 {
     struct server_models *models = exchange->server->models;
     struct server_json json = {0};
-    bool seen[TASKS] = {false};
+    bool seen[SERVER_TASKS] = {false};
     int i;
     server_json_begin_object(&json);
     server_json_key(&json, "models");

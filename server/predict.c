@@ -253,13 +253,32 @@ static bool read_raw_scores(struct server_exchange *exchange, struct prediction 
     return read;
 }
 
+/* Refuses parameters of HuggingFace's clients that ask for other scores than those that are answered. */
+static bool check_parameters(struct server_exchange *exchange, const cJSON *root)
+{
+    static const char *const refused[] = {"top_k", "function_to_apply"};
+    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(root, "parameters");
+    size_t i;
+    for (i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
+        const cJSON *value = cJSON_GetObjectItemCaseSensitive(parameters, refused[i]);
+        if (value && !cJSON_IsNull(value)) {
+            server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "parameters",
+                        "`parameters.%s` must not be given: all labels are answered, with "
+                        "probabilities or, by `raw_scores`, without",
+                        refused[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void predict_inputs(struct server_exchange *exchange, struct prediction *prediction)
 {
     const cJSON *inputs = cJSON_GetObjectItemCaseSensitive(prediction->root, "inputs");
     int count = 1;
     distil_truncation truncation;
     if (!server_input_truncation(exchange, prediction->root, &truncation) ||
-        !read_raw_scores(exchange, prediction))
+        !read_raw_scores(exchange, prediction) || !check_parameters(exchange, prediction->root))
         return;
     if (!cJSON_IsString(inputs) && !cJSON_IsArray(inputs)) {
         server_fail(exchange, 422, SERVER_ERROR_VALIDATION, "inputs",

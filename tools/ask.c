@@ -266,12 +266,12 @@ static void print_problem(struct ask *run, const distil_error *problem)
 
 /* ---- the run ---- */
 
-static bool is_empty(const struct tool_text *text)
+static bool is_empty(const char *text, size_t length)
 {
     size_t i = 0;
-    while (i < text->length && strchr(" \t\r", text->text[i]))
+    while (i < length && strchr(" \t\r\n", text[i]))
         i++;
-    return i == text->length;
+    return i == length;
 }
 
 static distil_status answer_all(struct ask *run, distil_error *error)
@@ -288,7 +288,7 @@ static distil_status answer_all(struct ask *run, distil_error *error)
             status = error->code;
             break;
         }
-        if (is_empty(&run->question))
+        if (is_empty(run->question.text, run->question.length))
             continue;
         status = answer_question(run, error);
         if (status == DISTIL_TOO_LONG) {
@@ -402,6 +402,9 @@ static int run_ask(const void *given, int count, char **operands)
         return tool_misused("ask", "--docs is missing: a folder of documents, or a document");
     if (count > 0 && settings->file)
         return tool_misused("ask", "questions as arguments and --file exclude each other");
+    for (int i = 0; i < count; i++)
+        if (is_empty(operands[i], strlen(operands[i])))
+            return tool_misused("ask", "a question is empty");
     struct ask *run = calloc(1, sizeof *run);
     distil_error error;
     if (!run) {
@@ -426,7 +429,9 @@ const struct tool_command tool_ask = {
     .summary = "Answer questions from documents, with file, section and quotation",
     .operands = "[QUESTION...]",
     .description =
-        "Answers each QUESTION, or each line of a file or of standard input, from the documents "
+        "Answers each QUESTION, or each line of a file or of standard input that is not empty, "
+        "from "
+        "the documents "
         "of --docs: Markdown (.md, .markdown) and plain text (.txt, .text, .rst), in a folder and "
         "the folders below it. Each answer is a part of a document, and comes with its file, line, "
         "section and the sentence that it stands in.\n\n"

@@ -19,7 +19,7 @@ START_TEST(forms_of_inputs)
         {"{\"inputs\":[8],\"normalize\":false,\"dimensions\":2}", "[[1,2]]"},
         {"{\"inputs\":[8],\"dimensions\":2}", "[[" UNIT "]]"},
         {"{\"inputs\":[8],\"dimensions\":null,\"normalize\":null,\"truncate\":null,"
-         "\"prompt_name\":null,\"model\":null}",
+         "\"prompt_name\":null,\"pooling\":\"mean\",\"model\":null,\"unheard_of\":[1]}",
          "[[0.26726124,0.5345225,0.8017837]]"},
         {"{\"inputs\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,9],\"truncate\":true,\"normalize\":false}",
          "[[2,3,4]]"}, /* 16 ones */
@@ -81,6 +81,9 @@ START_TEST(bad_requests)
         {"{\"inputs\":\"x\",\"dimensions\":1.5}", 422, "`dimensions` must be a whole number"},
         {"{\"inputs\":\"x\",\"dimensions\":\"2\"}", 422, "`dimensions` must be a whole number"},
         {"{\"inputs\":\"x\",\"prompt_name\":\"query\"}", 422, "the model has no prompts"},
+        {"{\"inputs\":\"x\",\"pooling\":\"cls\"}", 422,
+         "`pooling` must be \\\"mean\\\", as the model default was made for, not \\\"cls\\\""},
+        {"{\"inputs\":\"x\",\"pooling\":1}", 422, "`pooling` must be a string, not a number"},
         {"{\"inputs\":\"x\",\"model\":5}", 422, "`model` must be a string, not a number"},
         {"{\"inputs\":\"x\",\"model\":\"other\"}", 404, "there is no model named"},
     };

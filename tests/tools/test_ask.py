@@ -108,6 +108,9 @@ class Ask(unittest.TestCase):
     def test_wrong_usage(self):
         self.assertIn("--docs is missing", run("ask", "x", code=2)[1])
         self.assertIn("exclude each other", self.ask("-f", "x", "y", code=2)[1])
+        for empty in ("", " \t", "\n"):
+            out, err = self.ask("--json", "Who built the pump?", empty, code=2)
+            self.assertEqual((out, "a question is empty" in err), ("", True))
         self.assertIn("No such file or directory", run("ask", "-d", self.docs / "none", "x", code=1)[1])
         with tempfile.TemporaryDirectory() as empty:
             self.assertIn("no text was found in 0 documents", run("ask", "-d", empty, "x", code=1)[1])

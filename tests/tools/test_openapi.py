@@ -109,6 +109,73 @@ class OpenApi(ServeCase):
         self.assertTrue(page.rstrip().endswith("</html>"))
         self.assertEqual(re.findall(r'(?:src|href)="(?!openapi\.json|data:)[^"]*"|https?://', page), [])
 
+    def get(self, server, path, accept):
+        connection = server.connect()
+        connection.request("GET", path, headers={"Accept": accept})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        self.assertEqual((answer.status, answer.getheader("Vary")), (200, "Accept"))
+        return answer.getheader("Content-Type"), text
+
+    def test_browsers_are_welcomed_by_a_page(self):
+        server = self.start("--model", "mine=" + BUNDLED, "--bundled")
+        kind, page = self.get(server, "/", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+        self.assertEqual(kind, "text/html; charset=utf-8")
+        self.assertTrue(page.startswith("<!doctype html>") and page.rstrip().endswith("</html>"))
+        self.assertIn("<code>mine</code> (default)</td><td>sequence-classification</td><td>NEGATIVE, POSITIVE, up to 512 tokens", page)
+        self.assertIn("<code>all-minilm-l6-v2</code> (default)</td><td>embedding</td><td>384 dimensions, up to 256 tokens", page)
+        links = re.findall(r'(?:src|href)="([^"]*)"', page)
+        document = self.described(server)
+        places = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()}
+        self.assertEqual({link.removeprefix("docs#") for link in links if link.startswith("docs#")}, places)
+        others = [link for link in links if not link.startswith(("docs#", "data:"))]
+        self.assertLessEqual({"docs", "metrics", "health", "openapi.json", "./models"}, set(others))
+        for link in others:
+            connection = server.connect()
+            connection.request("GET", "/" + link.removeprefix("./"))
+            answer = connection.getresponse()
+            answer.read()
+            self.assertIn(answer.status, (200, 409), link)
+            connection.close()
+
+    def test_what_is_welcomed_by_a_page(self):
+        server = self.start()
+        for accept, html in [("text/html", True), ("TEXT/HTML;level=1", True), ("*/*", False), ("application/json", False), ("", False),
+                             ("application/json, text/html", False), ("text/html, application/json", True), ("text/html;q=0.2, application/json", False),
+                             ("application/json;q=0.5, text/html;q=0.501", True), ("text/html;q=0", False), ("text/html; q=0.5, */*", False),
+                             ("text/html;q=0.5, application/*;q=0.4", True), ("text/htmlx", False), ("text/html;q=", False), (",;q,text/html", True)]:
+            kind, text = self.get(server, "/", accept)
+            self.assertEqual(kind.startswith("text/html"), html, accept)
+            if not html:
+                self.assertEqual(json.loads(text)["message"], "Welcome to distild")
+
+    def test_unknown_fields_are_ignored_by_every_route(self):
+        server = self.start(SESSION_PASSWORD="correct horse", DISTILD_MODEL="")
+        document = self.described(server)
+        token = server.ask("POST", "/api/login", {"session_password": "correct horse", "unheard_of": {"of": 1}})[2]["access_token"]
+        compared = 0
+        for path, methods in document["paths"].items():
+            content = methods.get("post", {}).get("requestBody", {"content": {}})["content"].get("application/json", {"examples": {}})
+            for example in content["examples"].values():
+                statuses = []
+                for more in ({}, {"unheard_of": {"of": 1}, "unheard_too": None}):
+                    connection = server.connect()
+                    connection.request("POST", path, json.dumps({**example["value"], **more}), {"Authorization": f"Bearer {token}"})
+                    answer = connection.getresponse()
+                    answer.read()
+                    statuses.append(answer.status)
+                    connection.close()
+                self.assertEqual(statuses[0], statuses[1], (path, example["value"]))
+                compared += 1
+        self.assertGreater(compared, 12)
+        for body, field in [({"inputs": "a", "parameters": {"top_k": 1}}, "parameters"), ({"inputs": "a", "parameters": {"function_to_apply": "none"}}, "parameters")]:
+            status, _, error = server.ask("POST", "/predict", body)
+            self.assertEqual((status, error["field"]), (422, field))
+        self.assertEqual(server.ask("POST", "/predict", {"inputs": "a", "parameters": {"top_k": None}})[0], 200)
+        self.assertEqual(server.ask("POST", "/embed", {"inputs": "a", "pooling": "cls"})[0], 422)
+        self.assertEqual(server.ask("POST", "/embed", {"inputs": "a", "pooling": "mean"})[0], 200)
+
     def test_errors_and_texts_are_counted_in_the_last_minute(self):
         server = self.start("--model", BUNDLED)
         status, _, answer = server.ask("POST", "/prediction", {"texts": ["a charming and often affecting journey", "unflinchingly bleak and desperate"]})
