@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/internal.h"
+#include "server/offers.h"
 
 /* An encoding that a very long text made large is not worth keeping. */
 enum { MAX_POOLED_TEXT = 4096, MAX_RETRY_SECONDS = 60 };
@@ -191,6 +192,9 @@ void server_work_leave(struct server_exchange *exchange)
 {
     server_models_leave(exchange->server->models, exchange->model);
     exchange->model = NULL;
+    if (exchange->offer)
+        server_offers_leave(exchange->server->offers, exchange->offer);
+    exchange->offer = NULL;
 }
 
 bool server_work_create(struct server_exchange *exchange, int count)

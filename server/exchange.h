@@ -21,6 +21,7 @@
 
 struct server;
 struct server_exchange;
+struct server_offer;
 struct server_route;
 
 enum {
@@ -70,6 +71,7 @@ struct server_exchange {
     char prediction_id[SERVER_UUID]; /* of the log of predictions; "": none */
 
     struct server_model *model; /* that answers; NULL: none, or given back */
+    struct server_offer *offer; /* that is searched or recommended from; the same */
     struct server_job job;      /* job.count is 0 while there is nothing to compute */
     void (*finish)(struct server_exchange *exchange);
     /* Of a handler that waits for others than the workers, or of a finish that has not answered and goes on to wait for

@@ -44,8 +44,10 @@ struct server_handed *server_handover_take(struct server_handover *handover, int
     struct server_handed *first, *last;
     int count = 1;
     pthread_mutex_lock(&handover->lock);
-    while (wait && !handover->first && !handover->stopping)
+    while (wait && !handover->first && !handover->stopping && !handover->woken)
         pthread_cond_wait(&handover->changed, &handover->lock);
+    if (wait && !handover->first)
+        handover->woken = false;
     first = last = handover->stopping ? NULL : handover->first;
     if (first) {
         for (; last->next && count < most; count++)
@@ -56,6 +58,14 @@ struct server_handed *server_handover_take(struct server_handover *handover, int
     }
     pthread_mutex_unlock(&handover->lock);
     return first;
+}
+
+void server_handover_wake(struct server_handover *handover)
+{
+    pthread_mutex_lock(&handover->lock);
+    handover->woken = true;
+    pthread_cond_signal(&handover->changed);
+    pthread_mutex_unlock(&handover->lock);
 }
 
 void server_handover_stop(struct server_handover *handover)

@@ -15,9 +15,9 @@
 struct server_access;
 struct server_login;
 struct server_tls;
-struct server_catalogue;
 struct server_http;
 struct server_listener;
+struct server_offers;
 struct server_peers;
 struct server_recommender;
 struct server_prediction_log;
@@ -54,7 +54,7 @@ struct server {
     struct server_reload_record reloads[SERVER_RELOADABLE];
     struct server_queue *queue;
     struct server_workers *workers;
-    struct server_catalogue *catalogue; /* from READY on; NULL: there is none */
+    struct server_offers *offers; /* from READY on; NULL: there is no catalogue */
     struct server_access *access;
     struct server_login *login;             /* NULL: there is no session password */
     struct server_recommender *recommender; /* the same; NULL without a state directory too */

@@ -62,7 +62,8 @@ static void write_reloads(const struct server *server, FILE *out)
     static const char *const names[SERVER_RELOADABLE] = {[SERVER_RELOAD_KEYS] = "keys",
                                                          [SERVER_RELOAD_CERTIFICATE] =
                                                              "certificate",
-                                                         [SERVER_RELOAD_MODELS] = "models"};
+                                                         [SERVER_RELOAD_MODELS] = "models",
+                                                         [SERVER_RELOAD_CATALOGUE] = "catalogue"};
     const struct server_reload_record *records = server->reloads;
     int i;
     server_metrics_family(

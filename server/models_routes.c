@@ -1,4 +1,5 @@
 /* models_routes.c: which models there are, what they are, and replacing them. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/exchange.h"
@@ -83,15 +84,25 @@ static void finish_reload(struct server_exchange *exchange)
 {
     const struct server_reload_outcome *outcome = exchange->request;
     struct server_json json = {0};
-    if (outcome->failed > 0) {
-        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL,
-                    "%d of %d models go on as they were: %s", outcome->failed,
-                    server_models_count(exchange->server->models), outcome->error.message);
+    if (outcome->failed > 0 || outcome->catalogue == SERVER_CATALOGUE_FAILED) {
+        char models[64] = "";
+        if (outcome->failed > 0)
+            snprintf(models, sizeof(models), "%d of %d models", outcome->failed,
+                     server_models_count(exchange->server->models));
+        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "%s%s as %s: %s", models,
+                    outcome->catalogue != SERVER_CATALOGUE_FAILED ? " go on"
+                    : outcome->failed > 0                         ? " and the catalogue go on"
+                                                                  : "the catalogue goes on",
+                    outcome->failed > 0 ? "they were" : "it was", outcome->error.message);
         return;
     }
     server_json_begin_object(&json);
     server_json_put_integer(&json, "replaced", outcome->swapped);
     server_json_put_integer(&json, "unchanged", outcome->unchanged);
+    if (outcome->catalogue != SERVER_NO_CATALOGUE)
+        server_json_put_string(&json, "catalogue",
+                               outcome->catalogue == SERVER_CATALOGUE_SWAPPED ? "replaced"
+                                                                              : "unchanged");
     server_json_end_object(&json);
     server_answer(exchange, 200, &json);
 }

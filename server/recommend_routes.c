@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/catalogue.h"
 #include "server/exchange.h"
 #include "server/internal.h"
+#include "server/offers.h"
 #include "server/recommender.h"
 #include "server/routes.h"
 
@@ -178,7 +178,8 @@ static void answer_list(struct server_exchange *exchange)
     server_json_key(&json, "recommendations");
     server_json_begin_array(&json);
     for (i = 0; i < listing->shown.count; i++)
-        server_json_string(&json, server_recommender_name(recommender, listing->items[i]));
+        server_json_string(&json,
+                           distil_catalogue_cell(listing->stock->items, listing->items[i], 0));
     server_json_end_array(&json);
     server_json_put_string(&json, "id", id);
     server_json_end_object(&json);
@@ -202,10 +203,11 @@ static void begin_list(struct server_exchange *exchange)
 {
     const struct server *server = exchange->server;
     struct server_listing *listing = exchange->request;
+    listing->stock = &exchange->offer->stock;
     listing->shown.at = (int64_t)time(NULL);
     listing->done = on_listed;
     listing->context = exchange;
-    if (server_catalogue_is_large(server->catalogue)) {
+    if (server_catalogue_is_large(exchange->offer->catalogue)) {
         exchange->submit = submit_list;
         exchange->finish = answer_list;
         return;
@@ -232,7 +234,7 @@ static bool use_encoder(struct server_exchange *exchange)
     for (i = 0; i < count; i++) {
         struct server_model *model = server_models_use_at(server->models, i);
         if (model->info->task == DISTIL_TASK_NONE &&
-            server_recommender_knows(server->recommender, model->info)) {
+            server_recommender_knows(exchange->offer->stock.items, model->info)) {
             exchange->model = model;
             return true;
         }
@@ -262,6 +264,7 @@ void server_handle_recommend(struct server_exchange *exchange)
     bool good;
     if (!has_recommender(exchange) || !(root = read_body(exchange)))
         return;
+    exchange->offer = server_offers_use(exchange->server->offers);
     wanted = calloc(1, sizeof(*wanted));
     exchange->request = wanted;
     exchange->request_free = free;
@@ -312,7 +315,7 @@ static bool read_id(struct server_exchange *exchange, const char *id, struct ser
 static bool read_score(struct server_exchange *exchange, const cJSON *root,
                        struct server_scoring *scoring)
 {
-    struct server_recommender *recommender = exchange->server->recommender;
+    const struct server_stock *stock = &exchange->offer->stock;
     const char *id, *movie;
     const cJSON *score;
     struct server_shown shown;
@@ -321,7 +324,7 @@ static bool read_score(struct server_exchange *exchange, const cJSON *root,
         !get_string(exchange, root, "movie", &movie))
         return false;
     place = server_shown_find(&shown, movie);
-    scoring->item = place < 0 ? -1 : server_recommender_find(recommender, movie);
+    scoring->item = place < 0 ? -1 : distil_catalogue_find(stock->items, movie);
     if (scoring->item < 0) {
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "movie",
                     place < 0 ? "`movie` was not recommended under this id"
@@ -338,8 +341,9 @@ static bool read_score(struct server_exchange *exchange, const cJSON *root,
                     cJSON_IsNumber(score) ? "" : server_json_type(score));
         return false;
     }
+    scoring->stock = stock;
     memcpy(scoring->row.shown, shown.number, sizeof(shown.number));
-    scoring->row.item = server_recommender_name(recommender, scoring->item);
+    scoring->row.item = distil_catalogue_cell(stock->items, scoring->item, 0);
     scoring->row.profile = shown.profile;
     scoring->row.similarity = shown.similarities[place];
     scoring->row.score = (float)score->valuedouble;
@@ -359,6 +363,7 @@ void server_handle_score(struct server_exchange *exchange)
     cJSON *root;
     if (!has_recommender(exchange) || !(root = read_body(exchange)))
         return;
+    exchange->offer = server_offers_use(exchange->server->offers);
     scoring = calloc(1, sizeof(*scoring));
     exchange->request = scoring;
     exchange->request_free = free;

@@ -67,15 +67,21 @@ static struct server_score score_of(const struct server_score_row *row, long ite
         .item = (int)item, .profile = row->profile, .similarity = row->similarity, .score = score};
 }
 
-static void teach(struct server_recommender *recommender, const struct server_scoring *scoring)
+/* Teaches a score to a stock, which may have come after the one that it was given to. */
+static void teach(const struct server_recommender *recommender, const struct server_stock *stock,
+                  const struct server_scoring *scoring)
 {
-    struct server_score score = score_of(&scoring->row, scoring->item, scoring->row.score);
+    long item = stock == scoring->stock ? scoring->item
+                                        : distil_catalogue_find(stock->items, scoring->row.item);
+    struct server_score score = score_of(&scoring->row, item, scoring->row.score);
     distil_error error;
+    if (item < 0)
+        return;
     if (scoring->replaced) {
-        struct server_score before = score_of(&scoring->row, scoring->item, scoring->before);
-        server_estimator_remove(recommender->estimator, &before);
+        struct server_score before = score_of(&scoring->row, item, scoring->before);
+        server_estimator_remove(stock->estimator, &before);
     }
-    if (server_estimator_add(recommender->estimator, &score, &error))
+    if (server_estimator_add(stock->estimator, &score, &error))
         server_log_printf(recommender->log, SERVER_LOG_ERROR,
                           "a score is kept, but counts only after a restart: %s", error.message);
 }
@@ -95,10 +101,14 @@ static void process(struct server_recommender *recommender, struct server_handed
         end_scorings(first, SERVER_OUTCOME_FAILED);
         return;
     }
-    for (each = first; each; each = each->next)
-        teach(recommender, scoring_of(each));
+    for (each = first; each; each = each->next) {
+        teach(recommender, recommender->stock, scoring_of(each));
+        if (recommender->next)
+            teach(recommender, recommender->next, scoring_of(each));
+    }
     atomic_fetch_add_explicit(&recommender->kept, count, memory_order_relaxed);
-    atomic_store_explicit(&recommender->learned, server_estimator_count(recommender->estimator),
+    atomic_store_explicit(&recommender->learned,
+                          server_estimator_count(recommender->stock->estimator),
                           memory_order_relaxed);
     end_scorings(first, SERVER_OUTCOME_DONE);
 }
@@ -113,18 +123,85 @@ static void process_waiting(void *context)
         process(recommender, first);
 }
 
+/* Between two passes over all scores. */
+static void process_between(void *context, int pass, int most)
+{
+    (void)pass;
+    (void)most;
+    process_waiting(context);
+}
+
+static distil_status take_row(void *context, const struct server_score_row *row,
+                              distil_error *error)
+{
+    struct server_recommender *recommender = context;
+    const struct server_stock *next = recommender->next;
+    long item = distil_catalogue_find(next->items, row->item);
+    struct server_score score = score_of(row, item, row->score);
+    if (item < 0) {
+        recommender->strangers++;
+        return DISTIL_OK;
+    }
+    return server_estimator_store(next->estimator, &score, error);
+}
+
+/* Learns all scores that were kept for another stock, and takes that. */
+static distil_status learn_stock(struct server_recommender *recommender, struct server_stock *stock,
+                                 distil_error *error)
+{
+    distil_status status;
+    recommender->strangers = 0;
+    recommender->next = stock;
+    status = server_score_store_each(recommender->store, take_row, recommender, error);
+    if (!status && server_estimator_count(stock->estimator) > 0)
+        status = server_estimator_settle(stock->estimator, process_between, recommender, error);
+    recommender->next = NULL;
+    if (status)
+        return status;
+    recommender->stock = stock;
+    atomic_store(&recommender->learned, server_estimator_count(stock->estimator));
+    if (recommender->strangers > 0)
+        server_log_printf(
+            recommender->log, SERVER_LOG_WARN,
+            "%lld scores are of items that are not in the catalogue, and do not count",
+            (long long)recommender->strangers);
+    return DISTIL_OK;
+}
+
+/* Learns the stock that somebody waits for, if anybody does. False when the end has come. */
+static bool restock(struct server_recommender *recommender)
+{
+    struct server_stock *wanted;
+    bool stopped;
+    pthread_mutex_lock(&recommender->lock);
+    stopped = recommender->stopped;
+    wanted = recommender->wanted;
+    pthread_mutex_unlock(&recommender->lock);
+    if (stopped || !wanted)
+        return !stopped;
+    recommender->status = learn_stock(recommender, wanted, &recommender->error);
+    pthread_mutex_lock(&recommender->lock);
+    recommender->wanted = NULL;
+    pthread_cond_signal(&recommender->restocked);
+    pthread_mutex_unlock(&recommender->lock);
+    return true;
+}
+
 static void *learn_on(void *argument)
 {
     struct server_recommender *recommender = argument;
     struct server_handed *first;
     distil_error error;
-    while ((first = server_handover_take(&recommender->scorings, MOST_TOGETHER, true))) {
-        process(recommender, first);
-        if (server_estimator_is_due(recommender->estimator) &&
-            server_estimator_learn(recommender->estimator, process_waiting, recommender, &error))
+    do {
+        first = server_handover_take(&recommender->scorings, MOST_TOGETHER, true);
+        if (first)
+            process(recommender, first);
+        if (first && server_estimator_is_due(recommender->stock->estimator) &&
+            server_estimator_learn(recommender->stock->estimator, process_waiting, recommender,
+                                   &error))
             server_log_printf(recommender->log, SERVER_LOG_WARN,
                               "what items have in common was not learned anew: %s", error.message);
-    }
+    } while (restock(recommender));
     return NULL;
 }
 
@@ -190,55 +267,39 @@ static void read_vector(const void *catalogue, int i, float *vector)
     distil_catalogue_vector(catalogue, i, vector);
 }
 
-static distil_status create_estimator(struct server_recommender *recommender, distil_error *error)
+/* What is believed of items before any score. */
+static distil_status create_estimator(struct server_stock *stock, distil_error *error)
 {
-    const distil_catalogue_facts *facts = distil_catalogue_info(recommender->catalogue);
-    size_t places = (size_t)facts->items * SERVER_COMPONENTS;
-    float *components = malloc(places * sizeof(*components));
+    const distil_catalogue_facts *facts = distil_catalogue_info(stock->items);
+    float *components;
     distil_status status;
+    if (facts->items > INT_MAX)
+        return distil_fail(error, DISTIL_UNSUPPORTED, "%s: %ld items are too many to recommend",
+                           facts->path, facts->items);
+    components = malloc((size_t)facts->items * SERVER_COMPONENTS * sizeof(*components));
     if (!components)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the recommender");
-    status = server_components_compute((int)facts->items, facts->width, read_vector,
-                                       recommender->catalogue, components, error);
+    status = server_components_compute((int)facts->items, facts->width, read_vector, stock->items,
+                                       components, error);
     if (!status)
-        status =
-            server_estimator_create((int)facts->items, components, &recommender->estimator, error);
+        status = server_estimator_create((int)facts->items, components, &stock->estimator, error);
     free(components);
     return status;
 }
 
-static distil_status take_row(void *context, const struct server_score_row *row,
-                              distil_error *error)
+void server_stock_clear(struct server_stock *stock)
 {
-    struct server_recommender *recommender = context;
-    long item = distil_catalogue_find(recommender->catalogue, row->item);
-    struct server_score score = score_of(row, item, row->score);
-    if (item < 0) {
-        recommender->strangers++;
-        return DISTIL_OK;
-    }
-    return server_estimator_store(recommender->estimator, &score, error);
+    server_estimator_free(stock->estimator);
+    stock->estimator = NULL;
 }
 
-static distil_status read_scores(struct server_recommender *recommender, const char *state_dir,
-                                 distil_error *error)
+static distil_status open_store(struct server_recommender *recommender, const char *state_dir,
+                                distil_error *error)
 {
     char path[PATH_MAX];
-    distil_status status;
     if (snprintf(path, sizeof(path), "%s/%s", state_dir, SERVER_SCORE_FILE) >= (int)sizeof(path))
         return distil_fail(error, DISTIL_IO, "%.200s: the name is too long", state_dir);
-    status = server_score_store_open(path, &recommender->store, error);
-    if (!status)
-        status = server_score_store_each(recommender->store, take_row, recommender, error);
-    if (!status && server_estimator_count(recommender->estimator) > 0)
-        status = server_estimator_settle(recommender->estimator, NULL, NULL, error);
-    atomic_store(&recommender->learned, server_estimator_count(recommender->estimator));
-    if (!status && recommender->strangers > 0)
-        server_log_printf(
-            recommender->log, SERVER_LOG_WARN,
-            "%lld scores are of items that are not in the catalogue, and do not count",
-            (long long)recommender->strangers);
-    return status;
+    return server_score_store_open(path, &recommender->store, error);
 }
 
 static distil_status start_threads(struct server_recommender *recommender, distil_error *error)
@@ -255,56 +316,92 @@ static distil_status start_threads(struct server_recommender *recommender, disti
 }
 
 static distil_status prepare(struct server_recommender *recommender,
-                             const struct server_recommender_options *options, distil_error *error)
+                             const struct server_recommender_options *options,
+                             struct server_stock *stock, distil_error *error)
 {
-    const distil_catalogue_facts *facts = distil_catalogue_info(options->catalogue);
     distil_status status = DISTIL_OK;
+    pthread_mutex_init(&recommender->lock, NULL); /* neither can fail on Linux */
+    pthread_cond_init(&recommender->restocked, NULL);
     server_handover_init(&recommender->scorings, MOST_SCORINGS);
     server_handover_init(&recommender->listings, MOST_LISTINGS);
-    recommender->catalogue = options->catalogue;
     recommender->log = options->log;
-    if (facts->items > INT_MAX)
-        return distil_fail(error, DISTIL_UNSUPPORTED, "%s: %ld items are too many to recommend",
-                           facts->path, facts->items);
     if (options->template_file)
         status = read_template(recommender, options->template_file, error);
     else
         snprintf(recommender->template_text, sizeof(recommender->template_text), "%s",
                  server_profile_template);
     if (!status)
-        status = create_estimator(recommender, error);
+        status = create_estimator(stock, error);
     if (!status)
-        status = read_scores(recommender, options->state_dir, error);
+        status = open_store(recommender, options->state_dir, error);
+    if (!status)
+        status = learn_stock(recommender, stock, error);
     return status ? status : start_threads(recommender, error);
 }
 
 distil_status server_recommender_create(const struct server_recommender_options *options,
+                                        struct server_stock *stock,
                                         struct server_recommender **recommender,
                                         distil_error *error)
 {
     struct server_recommender *made = calloc(1, sizeof(*made));
-    distil_status status = made ? prepare(made, options, error)
+    distil_status status = made ? prepare(made, options, stock, error)
                                 : distil_fail(error, DISTIL_NO_MEMORY,
                                               "out of memory for the "
                                               "recommender");
     *recommender = NULL;
-    if (status)
+    if (status) {
         server_recommender_free(made);
-    else
+        server_stock_clear(stock);
+    } else {
         *recommender = made;
+    }
     return status;
+}
+
+distil_status server_recommender_restock(struct server_recommender *recommender,
+                                         struct server_stock *stock, distil_error *error)
+{
+    distil_status status = create_estimator(stock, error);
+    if (status)
+        return status;
+    pthread_mutex_lock(&recommender->lock);
+    recommender->wanted = stock;
+    pthread_mutex_unlock(&recommender->lock);
+    server_handover_wake(&recommender->scorings);
+    pthread_mutex_lock(&recommender->lock);
+    while (recommender->wanted && !recommender->ended)
+        pthread_cond_wait(&recommender->restocked, &recommender->lock);
+    if (recommender->wanted)
+        status = distil_fail(error, DISTIL_BUSY, "the server is stopping");
+    else if ((status = recommender->status))
+        *error = recommender->error;
+    recommender->wanted = NULL;
+    pthread_mutex_unlock(&recommender->lock);
+    return status;
+}
+
+/* Says to the threads, or to who waits for them, that the end has come. */
+static void say(struct server_recommender *recommender, bool *what)
+{
+    pthread_mutex_lock(&recommender->lock);
+    *what = true;
+    pthread_cond_signal(&recommender->restocked);
+    pthread_mutex_unlock(&recommender->lock);
 }
 
 void server_recommender_stop(struct server_recommender *recommender)
 {
     if (!recommender || !recommender->started)
         return;
+    say(recommender, &recommender->stopped);
     server_handover_stop(&recommender->scorings);
     server_handover_stop(&recommender->listings);
     pthread_join(recommender->learner, NULL);
     if (recommender->started > 1)
         pthread_join(recommender->lister, NULL);
     recommender->started = 0;
+    say(recommender, &recommender->ended);
     end_scorings(server_handover_rest(&recommender->scorings), SERVER_OUTCOME_STOPPED);
     end_listings(server_handover_rest(&recommender->listings), SERVER_OUTCOME_STOPPED);
 }
@@ -314,10 +411,11 @@ void server_recommender_free(struct server_recommender *recommender)
     if (!recommender)
         return;
     server_recommender_stop(recommender);
-    server_estimator_free(recommender->estimator);
     server_score_store_close(recommender->store);
     server_handover_destroy(&recommender->scorings);
     server_handover_destroy(&recommender->listings);
+    pthread_cond_destroy(&recommender->restocked);
+    pthread_mutex_destroy(&recommender->lock);
     free(recommender);
 }
 
@@ -329,23 +427,12 @@ void server_recommender_words(const struct server_recommender *recommender,
     server_profile_render(recommender->template_text, profile, text, size);
 }
 
-bool server_recommender_knows(const struct server_recommender *recommender,
-                              const distil_info *model)
+bool server_recommender_knows(const distil_catalogue *items, const distil_info *model)
 {
-    const distil_catalogue_facts *facts = distil_catalogue_info(recommender->catalogue);
+    const distil_catalogue_facts *facts = distil_catalogue_info(items);
     bool known = *facts->encoder && *model->digest;
     return facts->width == model->hidden && *facts->encoder &&
            (!known || strcmp(facts->encoder, model->digest) == 0);
-}
-
-const char *server_recommender_name(const struct server_recommender *recommender, long item)
-{
-    return distil_catalogue_cell(recommender->catalogue, item, 0);
-}
-
-long server_recommender_find(const struct server_recommender *recommender, const char *name)
-{
-    return distil_catalogue_find(recommender->catalogue, name);
 }
 
 const unsigned char *server_recommender_key(const struct server_recommender *recommender)

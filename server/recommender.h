@@ -26,18 +26,33 @@ enum server_outcome {
     SERVER_OUTCOME_STOPPED
 };
 
+/* Items, and what was learned of them. */
+struct server_stock {
+    const distil_catalogue *items;
+    struct server_estimator *estimator; /* NULL: nothing is */
+};
+
+/* Frees what was learned. */
+void server_stock_clear(struct server_stock *stock);
+
 struct server_recommender_options {
-    const distil_catalogue *catalogue;
     const char *state_dir;
     const char *template_file; /* of profiles in words; NULL: server_profile_template */
     const struct server_log *log;
 };
 
-/* Reads the scores that were kept, learns from them, and starts the threads. What the options point
- * to must outlive the recommender. Errors name the file at fault. */
+/* Reads the scores that were kept, learns from them what is to be known of the stock's items, and starts the threads. What
+ * the options point to must outlive the recommender, as the stock must until another one was learned. Errors name the file
+ * at fault. */
 distil_status server_recommender_create(const struct server_recommender_options *options,
+                                        struct server_stock *stock,
                                         struct server_recommender **recommender,
                                         distil_error *error);
+/* Learns what is to be known of another stock's items from all scores there are, those that come meanwhile included;
+ * from then on scores are taught to that one. One call at a time, from any thread. After an error everything is as it
+ * was; DISTIL_BUSY where the recommender was stopped first. */
+distil_status server_recommender_restock(struct server_recommender *recommender,
+                                         struct server_stock *stock, distil_error *error);
 /* Ends the threads; what waits, and what is to come, ends as stopped. NULL is ignored. */
 void server_recommender_stop(struct server_recommender *recommender);
 /* Stops and frees; nobody may ask any more. NULL is ignored. */
@@ -46,15 +61,15 @@ void server_recommender_free(struct server_recommender *recommender);
 /* A profile as the template says it. */
 void server_recommender_words(const struct server_recommender *recommender,
                               const struct server_profile *profile, char *text, size_t size);
-/* Whether a model's embeddings can be compared with the catalogue's vectors. */
-bool server_recommender_knows(const struct server_recommender *recommender,
-                              const distil_info *model);
+/* Whether a model's embeddings can be compared with the vectors of a catalogue. */
+bool server_recommender_knows(const distil_catalogue *items, const distil_info *model);
 
 /* A list to be made, filled in by whoever wants it, who keeps it and what it points to until done is
  * called. */
 struct server_listing {
-    struct server_handed handed; /* the recommender's own */
-    struct server_shown shown;   /* its profile and time to be filled in, the rest is the list */
+    struct server_handed handed;      /* the recommender's own */
+    const struct server_stock *stock; /* to choose from */
+    struct server_shown shown; /* its profile and time to be filled in, the rest is the list */
     /* Of the profile in words, as wide as the catalogue's vectors; NULL: nothing is known of it. */
     const float *embedding;
     int most;                      /* items, up to SERVER_SHOWN_MOST */
@@ -71,13 +86,13 @@ void server_recommender_list(struct server_recommender *recommender,
 /* Hands it over to the lister, for catalogues of many items. */
 void server_recommender_push_listing(struct server_recommender *recommender,
                                      struct server_listing *listing);
-const char *server_recommender_name(const struct server_recommender *recommender, long item);
 const unsigned char *server_recommender_key(const struct server_recommender *recommender);
 
 /* A score, filled in by whoever gives it, who keeps it until done is called. */
 struct server_scoring {
-    struct server_handed handed; /* the recommender's own, as what stands at the end */
-    struct server_score_row row; /* row.item must be a string of the catalogue's */
+    struct server_handed handed;      /* the recommender's own, as what stands at the end */
+    struct server_score_row row;      /* row.item must be a string of the catalogue's */
+    const struct server_stock *stock; /* of the item */
     long item;
     enum server_outcome outcome;
     void (*done)(struct server_scoring *scoring); /* called from another thread, or from push */
@@ -91,7 +106,5 @@ void server_recommender_push_scoring(struct server_recommender *recommender,
                                      struct server_scoring *scoring);
 /* Counts of lists and scores, for GET /metrics; all are 0 where recommender is NULL. */
 void server_recommender_write_metrics(const struct server_recommender *recommender, FILE *out);
-/* The item of a name; -1 where there is none any more. */
-long server_recommender_find(const struct server_recommender *recommender, const char *name);
 
 #endif

@@ -108,41 +108,41 @@ static void choose(const struct outlook *outlook, int most, uint64_t *state, str
     }
 }
 
-static void fill(const struct server_recommender *recommender, const struct outlook *outlook,
-                 const struct choices *from, struct server_listing *listing)
+static void fill(const struct outlook *outlook, const struct choices *from,
+                 struct server_listing *listing)
 {
     struct server_shown *shown = &listing->shown;
     int i;
     for (i = 0; i < from->count; i++, shown->count++) {
         int item = from->each[i].item;
         listing->items[shown->count] = item;
-        shown->items[shown->count] = server_shown_hash(server_recommender_name(recommender, item));
+        shown->items[shown->count] =
+            server_shown_hash(distil_catalogue_cell(listing->stock->items, item, 0));
         shown->similarities[shown->count] = outlook->similarities ? outlook->similarities[item] : 0;
     }
 }
 
 /* Finds out what is known of every item. An embedding that cannot be compared counts as none. */
-static void look(struct server_recommender *recommender, const struct server_listing *listing,
-                 float *memory, struct outlook *outlook)
+static void look(const struct server_listing *listing, float *memory, struct outlook *outlook)
 {
     const struct server_profile *profile = &listing->shown.profile;
     size_t n = (size_t)outlook->items;
     float *similarities = memory + 2 * n;
-    if (listing->embedding && distil_catalogue_scores(recommender->catalogue, listing->embedding,
+    if (listing->embedding && distil_catalogue_scores(listing->stock->items, listing->embedding,
                                                       similarities, NULL) == DISTIL_OK) {
         server_similarity_standardise(similarities, outlook->items);
         outlook->similarities = similarities;
     }
     outlook->expected = memory;
     outlook->doubts = memory + n;
-    server_estimator_predict_all(recommender->estimator, profile, outlook->similarities,
+    server_estimator_predict_all(listing->stock->estimator, profile, outlook->similarities,
                                  outlook->expected);
-    server_estimator_doubt_all(recommender->estimator, profile, outlook->doubts);
+    server_estimator_doubt_all(listing->stock->estimator, profile, outlook->doubts);
 }
 
 void server_recommender_list(struct server_recommender *recommender, struct server_listing *listing)
 {
-    struct outlook outlook = {.items = (int)distil_catalogue_info(recommender->catalogue)->items};
+    struct outlook outlook = {.items = (int)distil_catalogue_info(listing->stock->items)->items};
     float *memory = malloc(3 * (size_t)outlook.items * sizeof(*memory));
     struct choices best = {0}, trials = {0};
     uint64_t state;
@@ -150,10 +150,10 @@ void server_recommender_list(struct server_recommender *recommender, struct serv
     listing->shown.count = 0;
     if (memory && server_shown_begin(&listing->shown)) {
         memcpy(&state, listing->shown.number, sizeof(state));
-        look(recommender, listing, memory, &outlook);
+        look(listing, memory, &outlook);
         choose(&outlook, listing->most, &state, &best, &trials);
-        fill(recommender, &outlook, &best, listing);
-        fill(recommender, &outlook, &trials, listing);
+        fill(&outlook, &best, listing);
+        fill(&outlook, &trials, listing);
         listing->outcome = SERVER_OUTCOME_DONE;
         atomic_fetch_add_explicit(&recommender->lists, 1, memory_order_relaxed);
     }

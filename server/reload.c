@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 struct asker {
@@ -12,10 +13,7 @@ struct asker {
 };
 
 struct server_reloader {
-    struct server_models *models;
-    struct server_queue *queue;
-    const struct server_log *log;
-    struct server_reload_record *record;
+    struct server_reload_settings settings;
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t asked;
@@ -40,12 +38,13 @@ enum { SHOWN_DIGITS = 12 };
 static void reload_one(const struct server_reloader *reloader, int i,
                        struct server_reload_outcome *outcome)
 {
-    const struct server_log *log = reloader->log;
+    const struct server_reload_settings *settings = &reloader->settings;
+    const struct server_log *log = settings->log;
     int64_t began = server_now();
     enum server_swap swap = SERVER_UNCHANGED;
     distil_error error;
-    distil_status status = server_models_swap(reloader->models, i, reloader->queue, &swap, &error);
-    struct server_model *model = server_models_use_at(reloader->models, i);
+    distil_status status = server_models_swap(settings->models, i, settings->queue, &swap, &error);
+    struct server_model *model = server_models_use_at(settings->models, i);
     if (status) {
         server_log_printf(log, SERVER_LOG_ERROR,
                           "model %s was not replaced and goes on as it was: %s", model->name,
@@ -62,7 +61,62 @@ static void reload_one(const struct server_reloader *reloader, int i,
                           digest, (double)(server_now() - began) / 1e9);
         outcome->swapped++;
     }
-    server_models_leave(reloader->models, model);
+    server_models_leave(settings->models, model);
+}
+
+/* Opens the catalogue anew and has the recommender learn it. *offer is NULL where the file is the one that is there. */
+static distil_status open_offer(const struct server_reload_settings *settings,
+                                struct server_offer **offer, distil_error *error)
+{
+    struct server_offer *now = server_offers_use(settings->offers);
+    distil_status status = server_offer_open(settings->catalogue, settings->threads, offer, error);
+    if (!status && strcmp(distil_catalogue_info((*offer)->stock.items)->digest,
+                          distil_catalogue_info(now->stock.items)->digest) == 0) {
+        server_offer_free(*offer);
+        *offer = NULL;
+    }
+    server_offers_leave(settings->offers, now);
+    if (status || !*offer)
+        return status;
+    status = distil_catalogue_verify((*offer)->stock.items, error);
+    if (!status)
+        server_catalogue_check_encoder((*offer)->catalogue, settings->models, settings->log);
+    if (!status && settings->recommender)
+        status = server_recommender_restock(settings->recommender, &(*offer)->stock, error);
+    if (status)
+        server_offer_free(*offer);
+    return status;
+}
+
+static void reload_catalogue(const struct server_reloader *reloader,
+                             struct server_reload_outcome *outcome)
+{
+    const struct server_reload_settings *settings = &reloader->settings;
+    const struct server_log *log = settings->log;
+    int64_t began = server_now();
+    struct server_offer *offer;
+    distil_error error;
+    distil_status status = open_offer(settings, &offer, &error);
+    if (status) {
+        server_log_printf(log, SERVER_LOG_ERROR,
+                          "the catalogue was not replaced and goes on as it was: %s",
+                          error.message);
+        if (outcome->failed == 0)
+            outcome->error = error;
+        outcome->catalogue = SERVER_CATALOGUE_FAILED;
+    } else if (!offer) {
+        server_log_printf(log, SERVER_LOG_INFO, "the catalogue is unchanged");
+        outcome->catalogue = SERVER_CATALOGUE_UNCHANGED;
+    } else {
+        const distil_catalogue_facts *facts = distil_catalogue_info(offer->stock.items);
+        server_offers_put(settings->offers, offer);
+        server_log_printf(log, SERVER_LOG_INFO,
+                          "the catalogue was replaced by %s, %ld items, digest %.*s in %.3f s",
+                          facts->path, facts->items, SHOWN_DIGITS, facts->digest,
+                          (double)(server_now() - began) / 1e9);
+        outcome->catalogue = SERVER_CATALOGUE_SWAPPED;
+    }
+    server_reload_note(&settings->records[SERVER_RELOAD_CATALOGUE], status == DISTIL_OK);
 }
 
 static void *run(void *argument)
@@ -83,9 +137,11 @@ static void *run(void *argument)
         askers = reloader->askers;
         reloader->askers = NULL;
         pthread_mutex_unlock(&reloader->lock);
-        for (i = 0; i < server_models_count(reloader->models); i++)
+        for (i = 0; i < server_models_count(reloader->settings.models); i++)
             reload_one(reloader, i, &outcome);
-        server_reload_note(reloader->record, outcome.failed == 0);
+        server_reload_note(&reloader->settings.records[SERVER_RELOAD_MODELS], outcome.failed == 0);
+        if (reloader->settings.offers)
+            reload_catalogue(reloader, &outcome);
         while (askers) {
             struct asker *asker = askers;
             askers = asker->next;
@@ -95,18 +151,13 @@ static void *run(void *argument)
     }
 }
 
-distil_status server_reloader_start(struct server_models *models, struct server_queue *queue,
-                                    const struct server_log *log,
-                                    struct server_reload_record *record,
+distil_status server_reloader_start(const struct server_reload_settings *settings,
                                     struct server_reloader **reloader, distil_error *error)
 {
     struct server_reloader *made = calloc(1, sizeof(*made));
     if (!made)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for reloading models");
-    made->models = models;
-    made->queue = queue;
-    made->log = log;
-    made->record = record;
+    made->settings = *settings;
     pthread_mutex_init(&made->lock, NULL); /* neither can fail on Linux */
     pthread_cond_init(&made->asked, NULL);
     if (pthread_create(&made->thread, NULL, run, made)) {

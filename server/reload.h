@@ -1,4 +1,4 @@
-/* reload.h: replaces models by what their paths hold now, while requests are answered, on a thread of
+/* reload.h: replaces models and the catalogue by what their paths hold now, while requests are answered, on a thread of
  * its own; and what is remembered of how reloading went. */
 #ifndef SERVER_RELOAD_H
 #define SERVER_RELOAD_H
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "server/models.h"
+#include "server/offers.h"
 
 struct server_reloader;
 
@@ -15,6 +16,7 @@ enum server_reloadable {
     SERVER_RELOAD_KEYS,
     SERVER_RELOAD_CERTIFICATE,
     SERVER_RELOAD_MODELS,
+    SERVER_RELOAD_CATALOGUE,
     SERVER_RELOADABLE
 };
 
@@ -27,19 +29,34 @@ struct server_reload_record {
 
 void server_reload_note(struct server_reload_record *record, bool succeeded);
 
-/* How a reload went, in models. */
+/* How a reload went: of so many models, and of the catalogue where there is one. */
 struct server_reload_outcome {
     int swapped, unchanged, failed;
+    enum {
+        SERVER_NO_CATALOGUE,
+        SERVER_CATALOGUE_SWAPPED,
+        SERVER_CATALOGUE_UNCHANGED,
+        SERVER_CATALOGUE_FAILED
+    } catalogue;
     distil_error error; /* of the first that failed */
 };
 
 /* Called when a reload has ended, by its thread. */
 typedef void server_reload_done(void *context, const struct server_reload_outcome *outcome);
 
-/* All of them must outlive the reloader, which notes its reloads in the record. */
-distil_status server_reloader_start(struct server_models *models, struct server_queue *queue,
-                                    const struct server_log *log,
-                                    struct server_reload_record *record,
+/* What is reloaded, and where it is noted. All that they point to must outlive the reloader. */
+struct server_reload_settings {
+    struct server_models *models;
+    struct server_queue *queue;
+    const char *catalogue;                  /* its path */
+    int threads;                            /* that search it */
+    struct server_offers *offers;           /* NULL: there is no catalogue */
+    struct server_recommender *recommender; /* NULL: nothing is recommended */
+    const struct server_log *log;
+    struct server_reload_record *records; /* (SERVER_RELOADABLE) */
+};
+
+distil_status server_reloader_start(const struct server_reload_settings *settings,
                                     struct server_reloader **reloader, distil_error *error);
 /* Asks for a reload, from any thread, and returns at once. While one is under way, however often it
  * is asked for, one more follows. done, where not NULL, is called when the reload that begins after

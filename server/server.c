@@ -10,7 +10,6 @@
 
 #include "engine/cpus.h"
 #include "server/access.h"
-#include "server/catalogue.h"
 #include "server/drift_monitor.h"
 #include "server/http.h"
 #include "server/internal.h"
@@ -18,6 +17,7 @@
 #include "server/log_writer.h"
 #include "server/login.h"
 #include "server/notify.h"
+#include "server/offers.h"
 #include "server/peers.h"
 #include "server/prediction_log.h"
 #include "server/reader.h"
@@ -277,38 +277,63 @@ static distil_status watch_drift(struct server *server, distil_error *error)
     return server_drift_monitor_start(&settings, &server->drift, error);
 }
 
-/* Nothing is recommended without a catalogue, or without a directory to keep scores in. */
-static distil_status open_recommender(struct server *server, distil_error *error)
+/* Nothing is recommended without a directory to keep scores in. */
+static distil_status open_recommender(struct server *server, struct server_stock *stock,
+                                      distil_error *error)
 {
     const struct server_recommender_options options = {
-        .catalogue = server->catalogue ? server_catalogue_items(server->catalogue) : NULL,
         .state_dir = server->state_dir,
         .template_file = server->options.profile_template,
         .log = &server->options.log,
     };
-    if (!options.catalogue || !options.state_dir)
+    if (!options.state_dir)
         return DISTIL_OK;
-    return server_recommender_create(&options, &server->recommender, error);
+    return server_recommender_create(&options, stock, &server->recommender, error);
+}
+
+static distil_status open_catalogue(struct server *server, distil_error *error)
+{
+    const struct server_options *options = &server->options;
+    struct server_offer *offer = NULL;
+    distil_status status;
+    if (!options->catalogue)
+        return DISTIL_OK;
+    status = server_offer_open(options->catalogue, options->threads, &offer, error);
+    if (!status)
+        server_catalogue_check_encoder(offer->catalogue, server->models, &options->log);
+    if (!status)
+        status = server_offers_create(offer, &server->offers, error);
+    if (status)
+        server_offer_free(offer);
+    return status ? status : open_recommender(server, &offer->stock, error);
+}
+
+static distil_status start_reloader(struct server *server, distil_error *error)
+{
+    const struct server_reload_settings settings = {
+        .models = server->models,
+        .queue = server->queue,
+        .catalogue = server->options.catalogue,
+        .threads = server->options.threads,
+        .offers = server->offers,
+        .recommender = server->recommender,
+        .log = &server->options.log,
+        .records = server->reloads,
+    };
+    return server_reloader_start(&settings, &server->reloader, error);
 }
 
 distil_status server_load(struct server *server, distil_error *error)
 {
     const struct server_options *options = &server->options;
     distil_status status = server_models_load(server->models, error);
-    if (!status && options->catalogue)
-        status =
-            server_catalogue_open(options->catalogue, options->threads, &server->catalogue, error);
-    if (!status && server->catalogue)
-        server_catalogue_check_encoder(server->catalogue, server->models, &options->log);
     if (!status)
-        status = open_recommender(server, error);
+        status = open_catalogue(server, error);
     if (!status)
         status = server_workers_start(server->queue, &server->lanes, &options->log, server->metrics,
                                       options->http_threads, &server->workers, error);
     if (!status)
-        status =
-            server_reloader_start(server->models, server->queue, &options->log,
-                                  &server->reloads[SERVER_RELOAD_MODELS], &server->reloader, error);
+        status = start_reloader(server, error);
     if (!status)
         status = watch_drift(server, error);
     if (status)
@@ -421,7 +446,7 @@ void server_free(struct server *server)
         server_queue_close(server->queue);
     server_workers_free(server->workers);
     server_recommender_stop(server->recommender);
-    server_catalogue_stop(server->catalogue);
+    server_offers_stop(server->offers);
     server_reader_free(server->reader);
     server_login_stop(server->login);
     server_drift_monitor_free(server->drift);
@@ -440,7 +465,7 @@ void server_free(struct server *server)
     server_access_free(server->access);
     server_login_free(server->login);
     server_recommender_free(server->recommender);
-    server_catalogue_free(server->catalogue);
+    server_offers_free(server->offers);
     server_models_free(server->models);
     server_metrics_free(server->metrics);
     server_peers_free(server->peers);

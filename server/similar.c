@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/catalogue.h"
 #include "server/exchange.h"
 #include "server/internal.h"
+#include "server/offers.h"
 #include "server/routes.h"
 
 enum { DEFAULT_TOP_K = 10, MAX_TOP_K = 1000 };
@@ -31,7 +31,7 @@ static void similar_free(void *request)
 
 static const distil_catalogue *items_of(const struct server_exchange *exchange)
 {
-    return server_catalogue_items(exchange->server->catalogue);
+    return exchange->offer->stock.items;
 }
 
 /* ---- the answer ---- */
@@ -123,7 +123,7 @@ static void on_found(struct server_search *search)
 static void submit_search(struct server_exchange *exchange)
 {
     struct similar *similar = exchange->request;
-    server_catalogue_push(exchange->server->catalogue, &similar->search);
+    server_catalogue_push(exchange->offer->catalogue, &similar->search);
 }
 
 /* Searches in place and answers, or has the connection sleep until the thread has searched. */
@@ -142,12 +142,12 @@ static void begin_search(struct server_exchange *exchange)
     search->deadline = exchange->job.deadline;
     search->done = on_found;
     search->context = exchange;
-    if (server_catalogue_is_large(exchange->server->catalogue)) {
+    if (server_catalogue_is_large(exchange->offer->catalogue)) {
         exchange->submit = submit_search;
         exchange->finish = finish_search;
         return;
     }
-    server_catalogue_search(exchange->server->catalogue, search);
+    server_catalogue_search(exchange->offer->catalogue, search);
     finish_search(exchange);
 }
 
@@ -309,7 +309,7 @@ void server_handle_similar(struct server_exchange *exchange)
     struct server_problem problem;
     struct similar *similar;
     cJSON *root;
-    if (!exchange->server->catalogue) {
+    if (!exchange->server->offers) {
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
                     "the server has no catalogue: --catalogue names one");
         return;
@@ -319,6 +319,7 @@ void server_handle_similar(struct server_exchange *exchange)
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
         return;
     }
+    exchange->offer = server_offers_use(exchange->server->offers);
     similar = calloc(1, sizeof(*similar));
     if (similar) {
         exchange->request = similar;

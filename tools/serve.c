@@ -475,12 +475,13 @@ const struct tool_command tool_serve = {
     .name = "serve",
     .summary = "Answer requests over HTTP",
     .operands = "",
-    .description = "Serves models over HTTP and writes a line on standard error once it "
-                   "answers. GET /health says whether it "
-                   "does; POST /predict classifies, POST /embed embeds.\n\n"
-                   "SIGTERM and SIGINT stop it: what was accepted is answered, then it exits with "
-                   "status 0. A second signal ends it at once. SIGHUP reads the models again and "
-                   "replaces those that have changed, while requests are answered.",
+    .description =
+        "Serves models over HTTP and writes a line on standard error once it "
+        "answers. GET /health says whether it "
+        "does; POST /predict classifies, POST /embed embeds.\n\n"
+        "SIGTERM and SIGINT stop it: what was accepted is answered, then it exits with "
+        "status 0. A second signal ends it at once. SIGHUP reads the models and the catalogue "
+        "again and replaces those that have changed, while requests are answered.",
     .options = options,
     .least_operands = 0,
     .most_operands = 0,

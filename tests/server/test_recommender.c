@@ -444,6 +444,7 @@ struct fixture {
     struct server_recommender_options options;
     struct server_log log;
     distil_catalogue *catalogue;
+    struct server_stock stock;
     struct server_recommender *recommender;
 };
 
@@ -487,15 +488,17 @@ static void begin(struct fixture *f, int items)
     *f = (struct fixture){.log = {.fd = -1}};
     ck_assert_msg(distil_catalogue_open(path, &f->catalogue, &error) == DISTIL_OK, "%s",
                   error.message);
-    f->options = (struct server_recommender_options){
-        .catalogue = f->catalogue, .state_dir = folder, .log = &f->log};
-    ck_assert_msg(server_recommender_create(&f->options, &f->recommender, &error) == DISTIL_OK,
+    f->options = (struct server_recommender_options){.state_dir = folder, .log = &f->log};
+    f->stock.items = f->catalogue;
+    ck_assert_msg(server_recommender_create(&f->options, &f->stock, &f->recommender, &error) ==
+                      DISTIL_OK,
                   "%s", error.message);
 }
 
 static void end(struct fixture *f)
 {
     server_recommender_free(f->recommender);
+    server_stock_clear(&f->stock);
     distil_catalogue_free(f->catalogue);
 }
 
@@ -503,6 +506,7 @@ static struct server_shown list(struct fixture *f, int age, const float *embeddi
                                 long *items)
 {
     struct server_listing listing = {
+        .stock = &f->stock,
         .shown = {.at = 1000, .profile = {.age = age, .gender = 0, .occupation = 18}},
         .embedding = embedding,
         .most = most};
@@ -525,8 +529,8 @@ static void on_done(struct server_scoring *scoring)
 
 static int give(struct fixture *f, const struct server_shown *shown, long item, float score)
 {
-    struct waiting waiting = {.scoring = {.item = item, .done = on_done}};
-    const char *name = server_recommender_name(f->recommender, item);
+    struct waiting waiting = {.scoring = {.stock = &f->stock, .item = item, .done = on_done}};
+    const char *name = distil_catalogue_cell(f->catalogue, item, 0);
     int place = server_shown_find(shown, name);
     ck_assert_int_ge(place, 0);
     waiting.scoring.context = &waiting;
@@ -564,10 +568,10 @@ START_TEST(near_items_come_first_and_all_are_there)
                       other = {.hidden = WIDTH, .digest = "d"},
                       wide = {.hidden = WIDTH + 1, .digest = encoder_digest},
                       folder_model = {.hidden = WIDTH, .digest = ""};
-    ck_assert(server_recommender_knows(f.recommender, &near));
-    ck_assert(server_recommender_knows(f.recommender, &folder_model));
-    ck_assert(!server_recommender_knows(f.recommender, &other));
-    ck_assert(!server_recommender_knows(f.recommender, &wide));
+    ck_assert(server_recommender_knows(f.catalogue, &near));
+    ck_assert(server_recommender_knows(f.catalogue, &folder_model));
+    ck_assert(!server_recommender_knows(f.catalogue, &other));
+    ck_assert(!server_recommender_knows(f.catalogue, &wide));
     end(&f);
 }
 END_TEST
@@ -689,6 +693,66 @@ static void write_text(const char *path, const char *text)
     ck_assert_int_eq(fclose(file), 0);
 }
 
+/* A score at a time, while the stock is replaced. */
+static void *score_on(void *argument)
+{
+    struct fixture *f = argument;
+    long items[SERVER_SHOWN_MOST];
+    for (int i = 0; i < 200; i++) {
+        struct server_shown shown = list(f, 40, NULL, 10, items);
+        if (give(f, &shown, items[i % 10], items[i % 10] % 2 ? 5 : 0) != SERVER_OUTCOME_DONE)
+            return NULL;
+    }
+    return f;
+}
+
+START_TEST(another_stock_knows_every_score)
+{
+    enum { FEWER = ITEMS / 2, SCORERS = 4 };
+    struct fixture f, after;
+    struct server_stock fewer = {0};
+    pthread_t threads[SCORERS];
+    long items[SERVER_SHOWN_MOST];
+    distil_error error;
+    char path[PATH_ROOM];
+    void *ended;
+    begin(&f, ITEMS);
+    path_of("fewer.catalogue", path);
+    write_catalogue(path, FEWER);
+    distil_catalogue *catalogue;
+    ck_assert_int_eq(distil_catalogue_open(path, &catalogue, &error), DISTIL_OK);
+    fewer.items = catalogue;
+    ck_assert_ptr_nonnull(score_on(&f));
+    for (int i = 0; i < SCORERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, score_on, &f), 0);
+    ck_assert_int_eq(server_recommender_restock(f.recommender, &fewer, &error), DISTIL_OK);
+    for (int i = 0; i < SCORERS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], &ended), 0);
+        ck_assert_ptr_nonnull(ended);
+    }
+    /* what was taught to it while others scored items of the one before is what a restart learns from the disk */
+    server_recommender_stop(f.recommender);
+    after = f;
+    after.stock = fewer;
+    after.catalogue = catalogue;
+    struct server_shown shown = list(&after, 40, NULL, FEWER, items);
+    ck_assert_int_eq(shown.count, FEWER);
+    int64_t count = server_estimator_count(fewer.estimator);
+    ck_assert_int_gt(count, 0);
+    struct server_stock late = {.items = catalogue};
+    ck_assert_int_eq(server_recommender_restock(f.recommender, &late, &error), DISTIL_BUSY);
+    server_stock_clear(&late);
+    server_recommender_free(f.recommender);
+    server_stock_clear(&fewer);
+    ck_assert_int_eq(server_recommender_create(&f.options, &fewer, &f.recommender, &error),
+                     DISTIL_OK);
+    ck_assert_int_eq(server_estimator_count(fewer.estimator), count);
+    end(&f);
+    server_stock_clear(&fewer);
+    distil_catalogue_free(catalogue);
+}
+END_TEST
+
 START_TEST(templates_are_read_and_checked)
 {
     static const char *const wrong[] = {"", "{name}\n", "two\nlines {age}\n", "\xFF {age}\n"};
@@ -701,17 +765,20 @@ START_TEST(templates_are_read_and_checked)
     server_recommender_words(f.recommender, &profile, text, sizeof(text));
     ck_assert_str_eq(text, "Recommended to a woman of 5 years, occupation: administrator.");
     server_recommender_free(f.recommender);
+    server_stock_clear(&f.stock);
     path_of("template", path);
     f.options.template_file = path;
-    ck_assert_int_eq(server_recommender_create(&f.options, &recommender, &error), DISTIL_IO);
+    ck_assert_int_eq(server_recommender_create(&f.options, &f.stock, &recommender, &error),
+                     DISTIL_IO);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         write_text(path, wrong[i]);
-        ck_assert_int_eq(server_recommender_create(&f.options, &recommender, &error),
+        ck_assert_int_eq(server_recommender_create(&f.options, &f.stock, &recommender, &error),
                          DISTIL_FORMAT);
         ck_assert_ptr_nonnull(strstr(error.message, path));
     }
     write_text(path, "caf\xC3\xA9 for {age}\n");
-    ck_assert_int_eq(server_recommender_create(&f.options, &f.recommender, &error), DISTIL_OK);
+    ck_assert_int_eq(server_recommender_create(&f.options, &f.stock, &f.recommender, &error),
+                     DISTIL_OK);
     server_recommender_words(f.recommender, &profile, text, sizeof(text));
     ck_assert_str_eq(text, "caf\xC3\xA9 for 5");
     end(&f);
@@ -738,6 +805,7 @@ int main(void)
     tcase_add_test(cases, scores_change_lists_and_outlive_the_recommender);
     tcase_add_test(cases, a_tenth_is_tried_out);
     tcase_add_test(cases, many_ask_and_score_at_once);
+    tcase_add_test(cases, another_stock_knows_every_score);
     tcase_add_test(cases, templates_are_read_and_checked);
     suite_add_tcase(suite, ids);
     suite_add_tcase(suite, cases);

@@ -123,9 +123,9 @@ class Lifecycle(ServeCase):
             server = self.start("--model", str(path), "--api-keys", str(keys))
             self.assertEqual(reload(server)[0], 401)
             self.assertEqual(reload(server, caller)[0], 403)
-            self.assertEqual(reload(server, admin), (200, {"replaced": 0, "unchanged": 1}))
+            self.assertEqual(reload(server, admin), (200, {"replaced": 0, "unchanged": 1, "catalogue": "unchanged"}))
             run("convert", MODEL, "-o", path, "--dtype", "int8")
-            self.assertEqual(reload(server, admin), (200, {"replaced": 1, "unchanged": 0}))
+            self.assertEqual(reload(server, admin), (200, {"replaced": 1, "unchanged": 0, "catalogue": "unchanged"}))
             with concurrent.futures.ThreadPoolExecutor(8) as pool:  # at once: some share a reload
                 self.assertEqual({done[0] for done in pool.map(lambda _: reload(server, admin), range(16))}, {200})
             path.unlink()

@@ -97,6 +97,69 @@ class Recommender(ServeCase):
     def ok(self, answer):
         self.assertEqual(answer, (200, "Ok"))
 
+    def test_another_catalogue_comes_while_people_ask_and_score(self):
+        catalogue = self.folder / "films.catalogue"
+        catalogue.write_bytes(self.catalogue.read_bytes())
+        server = self.start("--state-dir", str(self.state), "--model", f"reviews={MODEL}", "--model", f"encoder={self.encoder}",
+                            "--catalogue", str(catalogue), SESSION_PASSWORD=PASSWORD)
+
+        def reload(outcome):
+            had = len(server.log)
+            server.process.send_signal(signal.SIGHUP)
+            until = time.monotonic() + 100
+            while not any(outcome in line for line in server.log[had:]):
+                self.assertLess(time.monotonic(), until, "".join(server.log))
+                time.sleep(0.01)
+
+        def use(user, ends):
+            """Asks and scores until told to end; says what was scored best last, and how often all went well."""
+            rounds = 0
+            while not ends() or rounds == 0:
+                movies, id = user.recommend(max_recs=5)
+                status, answer = user.score(id, movies[0], 5)
+                if status == 400:  # a film that has gone since
+                    self.assertIn("no longer in the catalogue", answer["error"])
+                else:
+                    self.ok((status, answer))
+                self.assertEqual(user.ask("/api/similar", {"text": "a war story in the mountains"})[0], 200)
+                rounds += 1
+            return rounds
+
+        user = self.log_in(server)
+        movies, id = user.recommend(max_recs=100)
+        kept = movies[40]
+        for film, score in ((kept, 5), (movies[0], 0)):
+            self.ok(user.score(id, film, score))
+        changed = self.folder / "changed.tsv"
+        write_films(changed)
+        lines = changed.read_text().splitlines()
+        changed.write_text("\n".join([lines[0], *(line for line in lines[1:] if "outer space" not in line or line.startswith(kept)), "The New One\tA film that came late."]) + "\n")
+        stop = []
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(use, self.log_in(server), lambda: stop) for _ in range(4)]
+            try:
+                run("catalogue", "build", changed, "-o", catalogue, "--model", self.encoder)
+                reload("the catalogue was replaced by")
+                movies, id = user.recommend(max_recs=100)
+                catalogue.with_suffix(".bad").write_bytes(catalogue.read_bytes()[:-1] + b"x")
+                catalogue.with_suffix(".bad").replace(catalogue)
+                reload("the catalogue was not replaced and goes on as it was")
+            finally:
+                stop.append(True)
+            self.assertGreater(sum(client.result() for client in clients), 0)
+        found = user.ask("/api/similar", {"id": "The New One", "top_k": 1000})[1]["items"]
+        names = {item["id"] for item in found}
+        self.assertEqual({name for name in names if "outer space" in name} - {kept}, set())
+        self.assertLess(movies.index(kept), 40)  # what was scored before counts still
+        self.ok(user.score(id, kept, 4))
+        metrics = user.server.connect()
+        metrics.request("GET", "/metrics")
+        text = metrics.getresponse().read().decode()
+        metrics.close()
+        self.assertIn('distild_reloads_total{what="catalogue",outcome="success"} 1\n', text)
+        self.assertIn('distild_reloads_total{what="catalogue",outcome="failure"} 1\n', text)
+        self.assertEqual(server.stop(), 0)
+
     def test_what_is_scored_is_learned_and_survives_kill_9(self):
         server = self.serve()
         user = self.log_in(server)
