@@ -1,0 +1,20 @@
+/* formats.h: the files that distild reads, each with a valid one and its reader. */
+#ifndef TESTS_FUZZ_FORMATS_H
+#define TESTS_FUZZ_FORMATS_H
+
+#include <stdbool.h>
+
+enum { FUZZ_PATH = 4096 };
+
+struct fuzz_format {
+    const char *name;
+    const char *file; /* of the folder, which is made wrong */
+    /* Writes a valid file, and what belongs to it, into a folder; exits where it cannot. */
+    void (*make)(const char *folder);
+    /* Reads the file and, where it is accepted, uses what was read. Exits where a reader refuses without saying why. */
+    bool (*read)(const char *folder);
+};
+
+const struct fuzz_format *fuzz_formats(int *count);
+
+#endif
