@@ -31,8 +31,9 @@ static long long read_number(const char *at, const char **end)
     long long number = 0;
     int digits = 0;
     at += strspn(at, " ");
-    for (; *at >= '0' && *at <= '9' && digits < 19; digits++)
-        number = 10 * number + (*at++ - '0');
+    for (; *at >= '0' && *at <= '9'; at++)
+        if (++digits <= 18)
+            number = 10 * number + (*at - '0');
     *end = at;
     return digits >= 1 && digits <= 18 ? number : -1;
 }

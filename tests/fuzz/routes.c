@@ -43,7 +43,7 @@ static const struct route {
      {"{\"text\":\"a nurse\",\"top_k\":2}", "{\"id\":\"b\",\"top_k\":3}",
       "{\"vector\":[1,0,-2.5,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,3e-3]}"}},
     {"/api/recommend",
-     {"{\"age\":31,\"gender\":\"F\",\"occupation\":\"librarian\",\"max_recs\":3}",
+     {"{\"age\":31,\"gender\":\"F\",\"occupation\":\"librarian\",\"max_recs\":4}",
       "{\"age\":130,\"gender\":\"O\",\"occupation\":\"none\"}"}},
     {"/api/recommend/score", {"{\"id\":\"%s\",\"movie\":\"a\",\"score\":4.5}"}},
     {"/feedback", {"{\"id\":\"%s\",\"label\":\"positive\"}"}},

@@ -167,6 +167,7 @@ class Refused(CatalogueCase):
             (npy(self.rows, shape=(12, 24, 1)), "found (12, 24, 1)"),
             (npy(self.rows, shape=(-1, 24)), "found (-1, 24)"),
             (npy(self.rows, shape=(10**18, 10**18)), "expected an array of shape"),
+            (npy(self.rows, shape=(10**19 - 1, 24)), "found (9999999999999999999, 24)"),
             (npy(self.rows, shape=(12, 25)), "expected 1200 bytes for (12, 25) of 4 bytes each, found 1152"),
             (npy(self.rows, shape=(1073741824, 65536)), "expected 281474976710656 bytes"),
             (npy(self.rows[:-1]), "expected a vector for each item, found 11: none for item 12, 'bed'"),
