@@ -1,11 +1,11 @@
 # Embeddings and spans of answers against the recorded answers of transformers (tests/golden).
 set(GOLDEN ${PROJECT_SOURCE_DIR}/tests/golden)
 
-add_executable(test_outputs test_outputs.c ${GOLDEN}/fixture.c)
-target_link_libraries(test_outputs PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
+add_executable(test_outputs test_outputs.c comparison.c ${GOLDEN}/fixture.c)
+target_link_libraries(test_outputs PRIVATE test_suite distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
 if(TARGET distild_emulated AND NOT DISTILD_SANITIZE)
-  add_executable(test_outputs_emulated test_outputs.c ${GOLDEN}/fixture.c $<TARGET_OBJECTS:distild_emulated>)
-  target_link_libraries(test_outputs_emulated PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
+  add_executable(test_outputs_emulated test_outputs.c comparison.c ${GOLDEN}/fixture.c $<TARGET_OBJECTS:distild_emulated>)
+  target_link_libraries(test_outputs_emulated PRIVATE test_suite distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
   target_compile_definitions(test_outputs_emulated PRIVATE FIRST_LEVEL=KERN_AMX)
 endif()
 
@@ -17,7 +17,7 @@ function(distild_add_outputs program name)
   add_test(NAME outputs_${name} COMMAND ${program} ${ARGN})
   math(EXPR timeout "300 * ${DISTILD_TEST_PATIENCE}")
   set_tests_properties(outputs_${name} PROPERTIES SKIP_RETURN_CODE ${DISTILD_TEST_SKIP} TIMEOUT ${timeout}
-    ENVIRONMENT "CK_TIMEOUT_MULTIPLIER=${DISTILD_TEST_PATIENCE}")
+    ENVIRONMENT "DISTILD_SOURCE_DIR=${PROJECT_SOURCE_DIR};CK_TIMEOUT_MULTIPLIER=${DISTILD_TEST_PATIENCE}")
 endfunction()
 
 foreach(name bert-mean distilbert-cls distilbert-max bert-spans distilbert-spans)

@@ -1,8 +1,8 @@
 # The forward pass against the recorded answers of transformers (tests/golden).
 set(GOLDEN ${PROJECT_SOURCE_DIR}/tests/golden)
 
-add_executable(test_parity test_parity.c ${GOLDEN}/fixture.c)
-target_link_libraries(test_parity PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
+add_executable(test_parity test_parity.c comparison.c ${GOLDEN}/fixture.c)
+target_link_libraries(test_parity PRIVATE test_suite distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
 
 # distild_parity_with(PROGRAM NAME arguments...): PROGRAM with these arguments, as the ctest parity_NAME.
 function(distild_parity_with program name)
@@ -19,8 +19,8 @@ endfunction()
 
 # The same at level amx, on emulated instructions (see kernels/CMakeLists.txt of the tests).
 if(TARGET distild_emulated AND NOT DISTILD_SANITIZE)
-  add_executable(test_parity_emulated test_parity.c ${GOLDEN}/fixture.c $<TARGET_OBJECTS:distild_emulated>)
-  target_link_libraries(test_parity_emulated PRIVATE distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
+  add_executable(test_parity_emulated test_parity.c comparison.c ${GOLDEN}/fixture.c $<TARGET_OBJECTS:distild_emulated>)
+  target_link_libraries(test_parity_emulated PRIVATE test_suite distil_static distild_options PkgConfig::CHECK PkgConfig::CJSON m)
   target_compile_definitions(test_parity_emulated PRIVATE FIRST_LEVEL=KERN_AMX)
 endif()
 function(distild_parity_emulated name)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/distil_answer.h"
+#include "tests/suite.h"
 
 enum { MOST = 20, WORDS = 150 };
 
@@ -420,9 +421,5 @@ int main(void)
     tcase_add_test(answers, nothing_to_answer_from);
     suite_add_tcase(suite, windows);
     suite_add_tcase(suite, answers);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/distil_answer.h"
+#include "tests/suite.h"
 
 enum { MOST = 20 };
 #ifndef MOST_BYTES
@@ -109,14 +110,6 @@ END_TEST
 int main(void)
 {
     snprintf(path, sizeof path, "%s/weights/qa-minilm.distild", getenv("DISTILD_SOURCE_DIR"));
-    Suite *suite = suite_create("answers_golden");
-    TCase *tests = tcase_create("pipeline");
-    tcase_set_timeout(tests, 100);
-    tcase_add_test(tests, answers_are_those_of_the_pipeline);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {answers_are_those_of_the_pipeline};
+    return run_tests("answers_golden", 100, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -8,6 +8,7 @@
 
 #include "engine/distil_catalogue.h"
 #include "kernels/kernels.h"
+#include "tests/suite.h"
 #include "weights/catalogue.h"
 
 enum { ITEMS = 1500, WIDTH = 48, MOST_THREADS = 5 };
@@ -257,9 +258,5 @@ int main(void)
     tcase_add_test(test_case, refuses_queries_without_a_direction);
     tcase_set_timeout(test_case, 60);
     suite_add_tcase(suite, test_case);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "engine/cpus.h"
+#include "tests/suite.h"
 
 /* A directory in place of /sys/fs/cgroup, and a file in place of /proc/self/cgroup. */
 struct machine {
@@ -143,19 +144,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("cpus");
-    TCase *cases = tcase_create("cpus");
-    SRunner *runner;
-    int failed;
-    tcase_add_test(cases, version_2);
-    tcase_add_test(cases, groups_around_it_count);
-    tcase_add_test(cases, containers);
-    tcase_add_test(cases, version_1);
-    tcase_add_test(cases, nonsense_is_no_limit);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        version_2, groups_around_it_count, containers, version_1, nonsense_is_no_limit,
+    };
+    return run_tests("cpus", 30, tests, sizeof(tests) / sizeof(*tests));
 }

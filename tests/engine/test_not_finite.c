@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/distil.h"
+#include "tests/suite.h"
 
 enum { HIDDEN = 32, COLUMN = 7, TEXTS = 5, TOKENS = 4, LABELS = 3 };
 
@@ -224,9 +225,5 @@ int main(void)
     tcase_add_loop_test(tests, test_refuses_hidden_states, 0, 3);
     tcase_add_test(tests, test_predict_refuses);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

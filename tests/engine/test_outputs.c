@@ -1,13 +1,9 @@
 /* test_outputs.c: holds embeddings and the logits of answers' spans to what `transformers` gives on the same checkpoint.
  *
- *   test_outputs MODEL FIXTURE [--cases FILE] [--reduced] [--store DTYPE] [--texts N] [--split-tolerance X]
+ *   test_outputs MODEL FIXTURE [OPTIONS as comparison.h has them]
  *
- * MODEL is a model file or a HuggingFace directory; "shared:NAME" is the directory NAME under $DISTILD_SHARED, and the
- * program exits with 77 (skipped) where that is missing. FIXTURE and the cases are made by tests/golden/make_outputs.py.
- * Every level that this CPU has is held to 1e-4 in fp32, one text at a time and all together; with --cases from the text to
- * what the whole model gives, with --reduced in bf16 and int8 to bounds of their own. --store computes with the model file
- * that --dtype DTYPE (fp32, fp16 or int8) converts MODEL to, --texts with the first N texts alone. --split-tolerance is the
- * bound where fp32 is made of bf16 products (level amx): for random weights, whose outputs are larger than a trained model's.
+ * FIXTURE and the cases are made by tests/golden/make_outputs.py. Texts are computed one at a time and all together. In bf16
+ * and int8 embeddings are held to a cosine, and ends of answers to fp32's.
  */
 #include <check.h>
 #include <cjson/cJSON.h>
@@ -16,90 +12,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "engine/distil.h"
 #include "kernels/kernels.h"
+#include "tests/engine/comparison.h"
 #include "tests/golden/fixture.h"
-#include "weights/weights.h"
+#include "tests/suite.h"
 
 /* Cosines to fp32's embeddings that the trained encoder keeps, with room to what has been seen. */
 #define BF16_COSINE 0.999
 #define INT8_COSINE 0.99
 
-#ifndef FIRST_LEVEL
-#define FIRST_LEVEL KERN_SCALAR
-#endif
-
 static const char *const poolings[] = {"mean", "cls", "max"};
 enum { POOLINGS = 3 };
 
 /* Read only, once main has filled them. */
+static struct comparison comparison;
 static struct fixture_outputs fixture;
-static char model_path[4096];
-static const char *cases_path;
-static double split_tolerance = 1e-4;
-static int most_texts = INT_MAX;
-
-struct subject {
-    distil_model *model;
-    distil_session *session;
-    distil_tokens **texts; /* (fixture.texts) */
-    int count;             /* of texts to compute */
-};
 
 /* The scalar specification is slow, and avx512 is vnni's in fp32: of a large model they do the texts that come first. */
 static int texts_for(const char *level, int hidden)
 {
-    long work = 0, most = LONG_MAX;
-    int texts = 0;
-    if (strcmp(level, "scalar") == 0 ||
-        (strcmp(level, "avx512") == 0 && kern_level_available(KERN_VNNI)))
-        most = 6L * 1000 * 1000;
-    while (texts < fixture.texts && texts < most_texts) {
-        work += (long)(fixture.offsets[texts + 1] - fixture.offsets[texts]) * hidden * hidden;
-        if (work > most)
-            break;
-        texts++;
-    }
-    return texts;
+    const int repeated = strcmp(level, "avx512") == 0 && kern_level_available(KERN_VNNI);
+    const long most = strcmp(level, "scalar") == 0 || repeated ? 6L * 1000 * 1000 : LONG_MAX;
+    return comparison_texts(&comparison, fixture.offsets, fixture.texts, hidden, most);
 }
 
-/* Opens the model at a level; 0 where this CPU does not have it, unless DISTILD_REQUIRE_LEVELS names it. */
-static int subject_open(struct subject *subject, const char *level, const char *precision,
-                        const char *pooling)
+/* A model at a level with a pooling, or its own for NULL. */
+static int open_at(struct subject *subject, const char *level, const char *precision,
+                   const char *pooling)
 {
     const distil_options options = {
         .precision = precision, .cpu = level, .pooling = pooling, .normalize = pooling ? -1 : 0};
-    const char *required = getenv("DISTILD_REQUIRE_LEVELS");
-    distil_error error;
-    memset(subject, 0, sizeof *subject);
-    distil_status status = distil_model_open(model_path, &options, &subject->model, &error);
-    if (status == DISTIL_UNSUPPORTED && !(required && strstr(required, level)))
-        return 0;
-    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
-    ck_assert_int_eq(distil_session_create(subject->model, 0, &subject->session, &error),
-                     DISTIL_OK);
-    subject->texts = calloc((size_t)fixture.texts, sizeof(distil_tokens *));
-    ck_assert_ptr_nonnull(subject->texts);
-    subject->count = texts_for(level, distil_model_info(subject->model)->hidden);
-    ck_assert_int_gt(subject->count, 0);
-    for (int i = 0; i < subject->count; i++) {
-        int32_t start = fixture.offsets[i];
-        status = distil_tokens_from_ids(subject->model, fixture.ids + start,
-                                        fixture.offsets[i + 1] - start, &subject->texts[i], &error);
-        ck_assert_msg(status == DISTIL_OK, "text %d: %s", i, error.message);
-    }
-    return 1;
-}
-
-static void subject_close(struct subject *subject)
-{
-    for (int i = 0; i < fixture.texts; i++)
-        distil_tokens_free(subject->texts[i]);
-    free(subject->texts);
-    distil_session_free(subject->session);
-    distil_model_free(subject->model);
+    return subject_open(subject, comparison.model, &options, fixture.ids, fixture.offsets,
+                        fixture.texts);
 }
 
 /* What the model makes of texts first..last-1, and how many values that is. */
@@ -147,19 +92,21 @@ START_TEST(fp32_alone_and_together)
     struct subject subject;
     double alone = 0, together;
     long values;
-    if ((fixture.spans && pooling > 0) || !subject_open(&subject, level, "fp32", poolings[pooling]))
+    if ((fixture.spans && pooling > 0) || !open_at(&subject, level, "fp32", poolings[pooling]))
         return;
-    const double bound = strcmp(level, "amx") == 0 ? split_tolerance : 1e-4;
-    for (int i = 0; i < subject.count; i++) {
+    const double bound = comparison_bound(&comparison, subject.model);
+    const int texts = texts_for(level, distil_model_info(subject.model)->hidden);
+    ck_assert_int_gt(texts, 0);
+    for (int i = 0; i < texts; i++) {
         float *found = compute(&subject, i, i + 1, &values);
         alone = fmax(alone, largest_difference(found, expected_from(&subject, pooling, i), values));
         free(found);
     }
-    float *found = compute(&subject, 0, subject.count, &values);
+    float *found = compute(&subject, 0, texts, &values);
     together = largest_difference(found, expected_from(&subject, pooling, 0), values);
     free(found);
     printf("fp32 %-8s %s: %d texts, largest difference alone %.2e, together %.2e\n", level,
-           fixture.spans ? "spans" : poolings[pooling], subject.count, alone, together);
+           fixture.spans ? "spans" : poolings[pooling], texts, alone, together);
     subject_close(&subject);
     ck_assert_double_le(alone, bound);
     ck_assert_double_le(together, bound);
@@ -171,10 +118,10 @@ END_TEST
 static cJSON *read_cases(void)
 {
     long size = 0;
-    char *text = fixture_read(cases_path, &size);
+    char *text = fixture_read(comparison.cases, &size);
     cJSON *cases = text ? cJSON_ParseWithLength(text, (size_t)size) : NULL;
     free(text);
-    ck_assert_msg(cJSON_IsArray(cases), "%s cannot be read", cases_path);
+    ck_assert_msg(cJSON_IsArray(cases), "%s cannot be read", comparison.cases);
     return cases;
 }
 
@@ -224,12 +171,12 @@ START_TEST(from_the_text)
     const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     const cJSON *item;
-    if (!cases_path || !subject_open(&subject, level, "fp32", NULL))
+    if (!comparison.cases || !open_at(&subject, level, "fp32", NULL))
         return;
     cJSON *cases = read_cases();
     ck_assert_int_gt(cJSON_GetArraySize(cases), 0);
     cJSON_ArrayForEach(item, cases)
-        check_case(&subject, item, strcmp(level, "amx") == 0 ? split_tolerance : 1e-4);
+        check_case(&subject, item, comparison_bound(&comparison, subject.model));
     cJSON_Delete(cases);
     subject_close(&subject);
 }
@@ -285,19 +232,21 @@ static void check_reduced(int index, const char *precision, double bound)
     struct subject subject;
     double worst = 1, sum = 0;
     long values;
-    if (!subject_open(&subject, level, precision, poolings[0]))
+    if (!open_at(&subject, level, precision, poolings[0]))
         return;
-    for (int i = 0; i < subject.count; i++) {
+    const int texts = texts_for(level, distil_model_info(subject.model)->hidden);
+    ck_assert_int_gt(texts, 0);
+    for (int i = 0; i < texts; i++) {
         float *found = compute(&subject, i, i + 1, &values);
         double like = likeness(&subject, i, found);
         worst = fmin(worst, like);
         sum += like;
         free(found);
     }
-    printf("%s %-8s: %d texts, likeness to fp32: mean %.5f, least %.5f\n", precision, level,
-           subject.count, sum / subject.count, worst);
+    printf("%s %-8s: %d texts, likeness to fp32: mean %.5f, least %.5f\n", precision, level, texts,
+           sum / texts, worst);
     if (fixture.spans) /* a text or two may turn */
-        ck_assert_double_ge(sum, subject.count - 2);
+        ck_assert_double_ge(sum, texts - 2);
     else
         ck_assert_double_ge(worst, bound);
     subject_close(&subject);
@@ -317,35 +266,7 @@ END_TEST
 
 /* ---- the program ---- */
 
-static int find_model(const char *name)
-{
-    const char *shared = getenv("DISTILD_SHARED");
-    if (strncmp(name, "shared:", 7) != 0)
-        snprintf(model_path, sizeof model_path, "%s", name);
-    else
-        snprintf(model_path, sizeof model_path, "%s/%s", shared ? shared : ".", name + 7);
-    return access(model_path, R_OK) == 0;
-}
-
-static int store_as(const char *dtype)
-{
-    static char stored[] = "/tmp/distild-outputs-XXXXXX";
-    struct weights_model *weights;
-    distil_error error;
-    int fd = mkstemp(stored);
-    if (fd < 0 || weights_open(&weights, model_path, &error))
-        return 0;
-    close(fd);
-    enum weights_dtype type = strcmp(dtype, "fp32") == 0   ? WEIGHTS_F32
-                              : strcmp(dtype, "fp16") == 0 ? WEIGHTS_F16
-                                                           : WEIGHTS_I8;
-    distil_status status = weights_write(weights, stored, type, NULL, NULL, NULL, &error);
-    weights_free(weights);
-    snprintf(model_path, sizeof model_path, "%s", stored);
-    return status == DISTIL_OK;
-}
-
-static int run(int reduced)
+static int run(void)
 {
     Suite *suite = suite_create("outputs");
     TCase *cases = tcase_create("outputs");
@@ -353,50 +274,21 @@ static int run(int reduced)
     tcase_add_loop_test(cases, fp32_alone_and_together, FIRST_LEVEL * POOLINGS,
                         KERN_LEVELS * POOLINGS);
     tcase_add_loop_test(cases, from_the_text, FIRST_LEVEL, KERN_LEVELS);
-    if (reduced) {
+    if (comparison.reduced) {
         tcase_add_loop_test(cases, reduced_bf16, FIRST_LEVEL, KERN_LEVELS);
         tcase_add_loop_test(cases, reduced_int8, FIRST_LEVEL, KERN_LEVELS);
     }
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed;
+    return run_suite(suite);
 }
 
 int main(int argc, char **argv)
 {
-    const char *store = NULL;
-    int reduced = 0, usable = argc >= 3;
-    for (int i = 3; i < argc; i++) {
-        if (strcmp(argv[i], "--reduced") == 0)
-            reduced = 1;
-        else if (strcmp(argv[i], "--cases") == 0 && i + 1 < argc)
-            cases_path = argv[++i];
-        else if (strcmp(argv[i], "--store") == 0 && i + 1 < argc)
-            store = argv[++i];
-        else if (strcmp(argv[i], "--split-tolerance") == 0 && i + 1 < argc)
-            split_tolerance = strtod(argv[++i], NULL);
-        else if (strcmp(argv[i], "--texts") == 0 && i + 1 < argc)
-            most_texts = (int)strtol(argv[++i], NULL, 10);
-        else
-            usable = 0;
-    }
-    if (!usable) {
-        fprintf(stderr, "usage: test_outputs MODEL FIXTURE [--cases FILE] [--reduced] [--store "
-                        "DTYPE] [--texts N] [--split-tolerance X]\n");
-        return 2;
-    }
-    if (!find_model(argv[1])) {
-        printf("skipped: %s is not there (DISTILD_SHARED names its parent)\n", model_path);
-        return 77;
-    }
-    if (!fixture_outputs_open(&fixture, argv[2]))
-        return 1;
-    int failed = store && !store_as(store) ? 1 : run(reduced);
-    if (store)
-        unlink(model_path);
+    int status = comparison_begin(&comparison, argc, argv);
+    if (status)
+        return status;
+    status = fixture_outputs_open(&fixture, comparison.fixture) ? run() : EXIT_FAILURE;
     fixture_outputs_close(&fixture);
-    return failed ? 1 : 0;
+    comparison_end(&comparison);
+    return status;
 }

@@ -1,16 +1,9 @@
 /* test_parity.c: holds the forward pass to what `transformers` answers on the same checkpoint.
  *
- *   test_parity MODEL FIXTURE [--cases FILE] [--reduced] [--store DTYPE] [--tolerance X] [--texts N]
- *               [--split-tolerance X]
+ *   test_parity MODEL FIXTURE [OPTIONS as comparison.h has them]
  *
- * MODEL is a model file or a HuggingFace directory; "shared:NAME" is the directory NAME under
- * $DISTILD_SHARED, and the program exits with 77 (skipped) where that is missing. FIXTURE and the
- * cases are made by tests/golden/make_parity.py. Every level that this CPU has is held to 1e-4 in
- * fp32; with --cases from the text to the answer, with --reduced in bf16 to a bound of its own and in
- * int8 to the labels of fp32.
- * --store computes with the model file that --dtype DTYPE (fp32, fp16 or int8) converts MODEL to,
- * --texts with the first N texts alone. --split-tolerance is the bound where fp32 is made of bf16
- * products (level amx): for random weights, whose answers are larger than a trained model's.
+ * FIXTURE and the cases are made by tests/golden/make_parity.py. In bf16 logits and hidden states are held to a bound of
+ * their own, in int8 labels to those of fp32.
  */
 #include <check.h>
 #include <cjson/cJSON.h>
@@ -19,12 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "engine/distil.h"
 #include "kernels/kernels.h"
+#include "tests/engine/comparison.h"
 #include "tests/golden/fixture.h"
-#include "weights/weights.h"
+#include "tests/suite.h"
 
 /* int8: logits of the trained model move by up to 0.3, so labels are compared where fp32 is surer
  * than this. */
@@ -33,69 +25,19 @@
 #define BF16_LOGITS 0.1
 #define BF16_HIDDEN 0.1
 
-/* The first level to compute with. */
-#ifndef FIRST_LEVEL
-#define FIRST_LEVEL KERN_SCALAR
-#endif
-
-struct subject {
-    distil_model *model;
-    distil_session *session;
-    distil_tokens **texts; /* (fixture.texts) */
-};
-
 /* Read only, once main has filled them. */
+static struct comparison comparison;
 static struct fixture fixture;
-static char model_path[4096];
-static const char *cases_path;
-static double tolerance = 1e-4, split_tolerance;
-static long most_texts = LONG_MAX;
 
-static double tolerance_of(const struct subject *subject)
+static int open_at(struct subject *subject, const char *level, const char *precision)
 {
-    const int split = strcmp(distil_model_info(subject->model)->cpu, "amx") == 0;
-    return split && split_tolerance > 0 ? split_tolerance : tolerance;
-}
-
-/* Opens the model at a level; 0 where this CPU does not have it, unless DISTILD_REQUIRE_LEVELS
- * names it. */
-static int subject_open(struct subject *subject, const char *level, const char *precision)
-{
-    distil_options options = {.precision = precision, .cpu = level};
-    distil_error error;
-    memset(subject, 0, sizeof *subject);
-    distil_status status = distil_model_open(model_path, &options, &subject->model, &error);
-    const char *required = getenv("DISTILD_REQUIRE_LEVELS");
-    if (status == DISTIL_UNSUPPORTED && !(required && strstr(required, level))) {
-        printf("%s %s: skipped: %s\n", precision, level, error.message);
+    const distil_options options = {.precision = precision, .cpu = level};
+    if (!subject_open(subject, comparison.model, &options, fixture.ids, fixture.offsets,
+                      fixture.texts))
         return 0;
-    }
-    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
-    ck_assert_str_eq(distil_model_info(subject->model)->cpu, level);
-    ck_assert_str_eq(distil_model_info(subject->model)->precision, precision);
-    status = distil_session_create(subject->model, 0, &subject->session, &error);
-    ck_assert_msg(status == DISTIL_OK, "%s", error.message);
-
     ck_assert_int_eq(distil_model_info(subject->model)->hidden, fixture.hidden);
     ck_assert_int_eq(distil_model_info(subject->model)->label_count, fixture.labels);
-    subject->texts = calloc((size_t)fixture.texts, sizeof(distil_tokens *));
-    ck_assert_ptr_nonnull(subject->texts);
-    for (int i = 0; i < fixture.texts; i++) {
-        int32_t start = fixture.offsets[i];
-        status = distil_tokens_from_ids(subject->model, fixture.ids + start,
-                                        fixture.offsets[i + 1] - start, &subject->texts[i], &error);
-        ck_assert_msg(status == DISTIL_OK, "text %d: %s", i, error.message);
-    }
     return 1;
-}
-
-static void subject_close(struct subject *subject)
-{
-    for (int i = 0; i < fixture.texts; i++)
-        distil_tokens_free(subject->texts[i]);
-    free(subject->texts);
-    distil_session_free(subject->session);
-    distil_model_free(subject->model);
 }
 
 /* NaN is as far off as can be. */
@@ -139,18 +81,10 @@ static void compare_batch(const struct subject *subject, int first, int last, do
  * kernels, does them all. */
 static int texts_for(const char *level, const char *precision)
 {
-    int repeated = strcmp(level, "avx512") == 0 && strcmp(precision, "fp32") == 0 &&
-                   kern_level_available(KERN_VNNI);
-    long work = 0, most = strcmp(level, "scalar") == 0 || repeated ? 12L * 1000 * 1000 : LONG_MAX;
-    int texts = 0;
-    while (texts < fixture.texts && texts < most_texts) {
-        work += (long)(fixture.offsets[texts + 1] - fixture.offsets[texts]) * fixture.hidden *
-                fixture.hidden;
-        if (work > most)
-            break;
-        texts++;
-    }
-    return texts;
+    const int repeated = strcmp(level, "avx512") == 0 && strcmp(precision, "fp32") == 0 &&
+                         kern_level_available(KERN_VNNI);
+    const long most = strcmp(level, "scalar") == 0 || repeated ? 12L * 1000 * 1000 : LONG_MAX;
+    return comparison_texts(&comparison, fixture.offsets, fixture.texts, fixture.hidden, most);
 }
 
 START_TEST(fp32_one_by_one)
@@ -158,7 +92,7 @@ START_TEST(fp32_one_by_one)
     const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     double worst[2] = {0, 0};
-    if (!subject_open(&subject, level, "fp32"))
+    if (!open_at(&subject, level, "fp32"))
         return;
     int texts = texts_for(level, "fp32");
     ck_assert_int_gt(texts, 0);
@@ -166,8 +100,8 @@ START_TEST(fp32_one_by_one)
         compare_batch(&subject, i, i + 1, worst);
     printf("fp32 %-8s one by one: %3d texts, largest difference: logits %.2e, hidden states %.2e\n",
            level, texts, worst[0], worst[1]);
-    ck_assert_double_le(worst[0], tolerance_of(&subject));
-    ck_assert_double_le(worst[1], tolerance_of(&subject));
+    ck_assert_double_le(worst[0], comparison_bound(&comparison, subject.model));
+    ck_assert_double_le(worst[1], comparison_bound(&comparison, subject.model));
     subject_close(&subject);
 }
 END_TEST
@@ -177,7 +111,7 @@ START_TEST(fp32_mixed_batches)
     const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     double worst[2] = {0, 0};
-    if (!subject_open(&subject, level, "fp32"))
+    if (!open_at(&subject, level, "fp32"))
         return;
     /* Of 1, 2, 3 ... texts; the larger ones have more tokens than are computed at once. */
     int texts = texts_for(level, "fp32");
@@ -185,8 +119,8 @@ START_TEST(fp32_mixed_batches)
         compare_batch(&subject, first, first + size < texts ? first + size : texts, worst);
     printf("fp32 %-8s in batches: %3d texts, largest difference: logits %.2e, hidden states %.2e\n",
            level, texts, worst[0], worst[1]);
-    ck_assert_double_le(worst[0], tolerance_of(&subject));
-    ck_assert_double_le(worst[1], tolerance_of(&subject));
+    ck_assert_double_le(worst[0], comparison_bound(&comparison, subject.model));
+    ck_assert_double_le(worst[1], comparison_bound(&comparison, subject.model));
     subject_close(&subject);
 }
 END_TEST
@@ -196,7 +130,7 @@ START_TEST(bf16_mixed_batches)
     const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     double worst[2] = {0, 0};
-    if (!subject_open(&subject, level, "bf16"))
+    if (!open_at(&subject, level, "bf16"))
         return;
     int texts = texts_for(level, "bf16");
     ck_assert_int_gt(texts, 0);
@@ -235,7 +169,7 @@ START_TEST(int8_labels)
     struct subject subject;
     double worst = 0;
     int agreed = 0, sure = 0;
-    if (!subject_open(&subject, level, "int8"))
+    if (!open_at(&subject, level, "int8"))
         return;
     int texts = texts_for(level, "int8");
     ck_assert_int_gt(texts, 0);
@@ -296,18 +230,19 @@ static void check_case(const struct subject *subject, const cJSON *entry)
     ck_assert_int_eq(cJSON_GetArraySize(logits), fixture.labels);
     for (int i = 0; i < fixture.labels; i++)
         ck_assert_double_eq_tol(found[i], cJSON_GetArrayItem(logits, i)->valuedouble,
-                                tolerance_of(subject));
+                                comparison_bound(&comparison, subject->model));
     distil_scores(subject->model, found, found);
     for (int i = 0; i < fixture.labels; i++)
         ck_assert_double_eq_tol(found[i], cJSON_GetArrayItem(scores, i)->valuedouble,
-                                tolerance_of(subject));
+                                comparison_bound(&comparison, subject->model));
 
     if (!pair) { /* the same through the shortest way there is */
         distil_prediction prediction;
         status = distil_predict(subject->session, &text, 1, &prediction, &error);
         ck_assert_msg(status == DISTIL_OK, "%s", error.message);
         ck_assert_int_eq(prediction.label, best_of(found));
-        ck_assert_double_eq_tol(prediction.score, found[prediction.label], tolerance_of(subject));
+        ck_assert_double_eq_tol(prediction.score, found[prediction.label],
+                                comparison_bound(&comparison, subject->model));
         ck_assert_int_eq(prediction.tokens, distil_tokens_count(tokens));
         ck_assert_int_eq(prediction.truncated, distil_tokens_truncated(tokens));
     }
@@ -319,12 +254,12 @@ START_TEST(from_text_to_answer)
     const char *level = kern_level_name((enum kern_level)_i);
     struct subject subject;
     long size;
-    if (!subject_open(&subject, level, "fp32"))
+    if (!open_at(&subject, level, "fp32"))
         return;
-    char *json = fixture_read(cases_path, &size);
-    ck_assert_msg(json != NULL, "%s: cannot be read", cases_path);
+    char *json = fixture_read(comparison.cases, &size);
+    ck_assert_msg(json != NULL, "%s: cannot be read", comparison.cases);
     cJSON *cases = cJSON_ParseWithLength(json, (size_t)size);
-    ck_assert_msg(cJSON_GetArraySize(cases) > 0, "%s: no cases", cases_path);
+    ck_assert_msg(cJSON_GetArraySize(cases) > 0, "%s: no cases", comparison.cases);
     const cJSON *entry;
     cJSON_ArrayForEach(entry, cases) check_case(&subject, entry);
     cJSON_Delete(cases);
@@ -333,102 +268,30 @@ START_TEST(from_text_to_answer)
 }
 END_TEST
 
-/* Puts the path of MODEL into model_path; 0 where "shared:" leads nowhere. */
-static int find_model(const char *argument)
-{
-    const char *shared = getenv("DISTILD_SHARED"), *source = getenv("DISTILD_SOURCE_DIR");
-    if (strncmp(argument, "shared:", 7) != 0)
-        snprintf(model_path, sizeof model_path, "%s", argument);
-    else if (shared)
-        snprintf(model_path, sizeof model_path, "%s/%s", shared, argument + 7);
-    else
-        snprintf(model_path, sizeof model_path, "%s/../shared/%s", source ? source : ".",
-                 argument + 7);
-    return strncmp(argument, "shared:", 7) != 0 || access(model_path, R_OK) == 0;
-}
-
-/* Converts the model to a file of that type in the temporary directory, and goes on with the file.
- */
-static int store_as(const char *name)
-{
-    static const enum weights_dtype dtypes[] = {WEIGHTS_F32, WEIGHTS_F16, WEIGHTS_I8};
-    const char *directory = getenv("TMPDIR");
-    char path[sizeof model_path];
-    struct weights_model *model = NULL;
-    distil_error error = {.message = "no such type"};
-    distil_status status = DISTIL_INVALID;
-    snprintf(path, sizeof path, "%s/parity-%ld.distild", directory ? directory : "/tmp",
-             (long)getpid());
-    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
-        if (strcmp(name, weights_dtype_name(dtypes[i])) != 0)
-            continue;
-        status = weights_open(&model, model_path, &error);
-        if (status == DISTIL_OK)
-            status = weights_write(model, path, dtypes[i], NULL, NULL, NULL, &error);
-        weights_free(model);
-    }
-    if (status != DISTIL_OK)
-        fprintf(stderr, "--store %s: %s\n", name, error.message);
-    snprintf(model_path, sizeof model_path, "%s", path);
-    return status == DISTIL_OK;
-}
-
-static int run(int reduced)
+static int run(void)
 {
     Suite *suite = suite_create("parity");
     TCase *numbers = tcase_create("numbers");
     tcase_set_timeout(numbers, 300);
     tcase_add_loop_test(numbers, fp32_one_by_one, FIRST_LEVEL, KERN_LEVELS);
     tcase_add_loop_test(numbers, fp32_mixed_batches, FIRST_LEVEL, KERN_LEVELS);
-    if (reduced) {
+    if (comparison.reduced) {
         tcase_add_loop_test(numbers, bf16_mixed_batches, FIRST_LEVEL, KERN_LEVELS);
         tcase_add_loop_test(numbers, int8_labels, FIRST_LEVEL, KERN_LEVELS);
     }
-    if (cases_path)
+    if (comparison.cases)
         tcase_add_loop_test(numbers, from_text_to_answer, FIRST_LEVEL, KERN_LEVELS);
     suite_add_tcase(suite, numbers);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed;
+    return run_suite(suite);
 }
 
 int main(int argc, char **argv)
 {
-    const char *store = NULL;
-    int reduced = 0, usable = argc >= 3;
-    for (int i = 3; i < argc; i++) {
-        if (strcmp(argv[i], "--reduced") == 0)
-            reduced = 1;
-        else if (strcmp(argv[i], "--cases") == 0 && i + 1 < argc)
-            cases_path = argv[++i];
-        else if (strcmp(argv[i], "--store") == 0 && i + 1 < argc)
-            store = argv[++i];
-        else if (strcmp(argv[i], "--tolerance") == 0 && i + 1 < argc)
-            tolerance = strtod(argv[++i], NULL);
-        else if (strcmp(argv[i], "--split-tolerance") == 0 && i + 1 < argc)
-            split_tolerance = strtod(argv[++i], NULL);
-        else if (strcmp(argv[i], "--texts") == 0 && i + 1 < argc)
-            most_texts = strtol(argv[++i], NULL, 10);
-        else
-            usable = 0;
-    }
-    if (!usable) {
-        fprintf(stderr,
-                "usage: test_parity MODEL FIXTURE [--cases FILE] [--reduced] [--store DTYPE] "
-                "[--tolerance X] [--texts N] [--split-tolerance X]\n");
-        return 2;
-    }
-    if (!find_model(argv[1])) {
-        printf("skipped: %s is not there (DISTILD_SHARED names its parent)\n", model_path);
-        return 77;
-    }
-    if (!fixture_open(&fixture, argv[2]))
-        return 1;
-    int failed = store && !store_as(store) ? 1 : run(reduced);
-    if (store)
-        unlink(model_path);
+    int status = comparison_begin(&comparison, argc, argv);
+    if (status)
+        return status;
+    status = fixture_open(&fixture, comparison.fixture) ? run() : EXIT_FAILURE;
     fixture_close(&fixture);
-    return failed ? 1 : 0;
+    comparison_end(&comparison);
+    return status;
 }

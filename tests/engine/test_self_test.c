@@ -7,6 +7,7 @@
 
 #include "engine/distil.h"
 #include "kernels/kernels.h"
+#include "tests/suite.h"
 #include "weights/weights.h"
 
 static const char *const names[] = {"distilbert-single", "distilbert-multi",
@@ -232,10 +233,7 @@ int main(void)
     tcase_add_loop_test(cases, other_tasks_are_tested_too, 0, OTHERS);
     tcase_add_test(cases, spans_of_other_tokens_are_no_use);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    const int status = run_suite(suite);
     unlink(file);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

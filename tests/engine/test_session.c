@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/distil.h"
+#include "tests/suite.h"
 
 enum { TEXTS = 160, MOST_LABELS = 8 };
 
@@ -404,9 +405,5 @@ int main(void)
     tcase_add_loop_test(tests, test_computing_allocates_nothing, 0, CASES);
     tcase_add_test(tests, test_refusals);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

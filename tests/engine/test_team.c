@@ -6,6 +6,7 @@
 
 #include "engine/cpus.h"
 #include "engine/team.h"
+#include "tests/suite.h"
 
 enum { STEPS = 200, MOST_THREADS = 8 };
 
@@ -83,9 +84,5 @@ int main(void)
     tcase_add_test(tests, test_bad_counts);
     tcase_add_test(tests, test_cpu_count);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "engine/tokenizer.h"
+#include "tests/suite.h"
 
 enum {
     PAD,
@@ -523,9 +524,5 @@ int main(void)
     tcase_add_test(tcase, giant_texts);
     tcase_add_test(tcase, random_bytes);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/tokenizer.h"
+#include "tests/suite.h"
 
 #define TEST_SKIP 77
 #define ADDED_MAX 32
@@ -199,10 +200,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, golden_texts);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    const int status = run_suite(suite);
     weights_free(model);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

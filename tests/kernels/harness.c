@@ -1,4 +1,5 @@
 #include "tests/kernels/harness.h"
+#include "tests/suite.h"
 
 #include <float.h>
 #include <math.h>
@@ -247,9 +248,5 @@ int run_kernel_tests(const char *name, void (*add)(TCase *))
     tcase_set_timeout(tests, 100);
     add(tests);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -16,6 +16,7 @@
 #include "server/exchange.h"
 #include "server/router.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 static const struct server_log silent = {.fd = -1};
 
@@ -591,8 +592,6 @@ int main(void)
 {
     Suite *suite = suite_create("access");
     TCase *parts = tcase_create("parts"), *whole = tcase_create("whole");
-    SRunner *runner;
-    int failed;
     tcase_add_test(parts, base64url_has_one_spelling_for_each_value);
     tcase_add_test(parts, rates_are_read);
     tcase_add_test(parts, a_bucket_gives_its_burst_and_then_its_rate);
@@ -613,9 +612,5 @@ int main(void)
     tcase_set_timeout(whole, 30);
     suite_add_tcase(suite, parts);
     suite_add_tcase(suite, whole);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

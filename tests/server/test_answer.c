@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 #define TEXTS "\"question\":\"who is it\",\"context\":\"caf\xC3\xA9 two three\""
 
@@ -170,17 +171,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("answer");
-    TCase *tests = tcase_create("answer");
-    tcase_set_timeout(tests, 60);
-    tcase_add_test(tests, both_forms_are_answered);
-    tcase_add_test(tests, wrong_requests_name_the_field);
-    tcase_add_test(tests, windows_are_computed_and_bounded);
-    tcase_add_test(tests, models_that_cannot_answer_say_so);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        both_forms_are_answered,
+        wrong_requests_name_the_field,
+        windows_are_computed_and_bounded,
+        models_that_cannot_answer_say_so,
+    };
+    return run_tests("answer", 60, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -18,6 +18,7 @@
 #include "server/peers.h"
 #include "server/queue.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 static double seconds_since(int64_t start_ns)
 {
@@ -450,7 +451,7 @@ START_TEST(no_connection_is_taken_before_it_is_ready)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         slow_headers_are_cut,
@@ -464,22 +465,5 @@ static Suite *make_suite(void)
         unix_socket,
         no_connection_is_taken_before_it_is_ready,
     };
-    Suite *suite = suite_create("connections");
-    TCase *cases = tcase_create("connections");
-    size_t i;
-    tcase_set_timeout(cases, 40);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("connections", 40, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -12,6 +12,7 @@
 #include "drift_generator.h"
 #include "server/drift.h"
 #include "server/drift_range.h"
+#include "tests/suite.h"
 
 enum {
     SEEDS = 20,
@@ -184,9 +185,5 @@ int main(int argc, char **argv)
     tcase_add_loop_test(detection, finds_the_shift_in_the_log, 0, all ? SEEDS : 1);
     tcase_add_loop_test(detection, seldom_errs, all ? SEEDS : 2, all ? SEEDS + 1 : 3);
     suite_add_tcase(suite, detection);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/drift_range.h"
+#include "tests/suite.h"
 
 static const int64_t hour = INT64_C(3600000000000), day = INT64_C(86400000000000);
 /* 2026-01-31T00:00:00Z */
@@ -88,16 +89,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("drift_range");
-    TCase *ranges = tcase_create("ranges");
-    tcase_add_test(ranges, reads_ranges);
-    tcase_add_test(ranges, refuses_others);
-    tcase_add_test(ranges, tells_files_from_ranges);
-    tcase_add_test(ranges, numbers_days);
-    suite_add_tcase(suite, ranges);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        reads_ranges,
+        refuses_others,
+        tells_files_from_ranges,
+        numbers_days,
+    };
+    return run_tests("drift_range", 30, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -7,6 +7,7 @@
 
 #include "server/drift_p_values.h"
 #include "server/drift_statistics.h"
+#include "tests/suite.h"
 
 enum { MAX_CASES = 96, MAX_COLUMNS = 16 };
 
@@ -247,9 +248,5 @@ int main(void)
     tcase_add_test(exact, survives_extremes);
     tcase_set_timeout(exact, 60);
     suite_add_tcase(suite, exact);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 /* The fake engine's embedding of a text of ids is their sum modulo 7, counting up: 7 is (0, 1, 2). */
 #define UNIT "0.4472136,0.8944272" /* (1, 2) and (0, 1, 2) without their zeros */
@@ -171,19 +172,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("embed");
-    TCase *tests = tcase_create("embed");
-    SRunner *runner;
-    int failed;
-    tcase_set_timeout(tests, 60);
-    tcase_add_test(tests, forms_of_inputs);
-    tcase_add_test(tests, bad_requests);
-    tcase_add_test(tests, limits_and_failures);
-    tcase_add_test(tests, models_of_several_tasks);
-    suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        forms_of_inputs,
+        bad_requests,
+        limits_and_failures,
+        models_of_several_tasks,
+    };
+    return run_tests("embed", 60, tests, sizeof(tests) / sizeof(*tests));
 }

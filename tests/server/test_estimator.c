@@ -9,6 +9,7 @@
 
 #include "server/estimator.h"
 #include "server/linear.h"
+#include "tests/suite.h"
 
 enum { ITEMS = 60, PEOPLE = 400, EACH = 20 };
 
@@ -408,26 +409,19 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("estimator");
-    TCase *cases = tcase_create("estimator");
-    int failed;
-    tcase_set_timeout(cases, 60);
-    tcase_add_test(cases, cholesky_solves_and_inverts);
-    tcase_add_test(cases, without_scores_near_texts_come_first);
-    tcase_add_test(cases, a_score_counts_at_once_and_for_those_alike_most);
-    tcase_add_test(cases, what_is_taken_back_leaves_nothing);
-    tcase_add_test(cases, learning_on_the_way_ends_where_learning_at_once_does);
-    tcase_add_test(cases, facts_speak_for_items_without_scores);
-    tcase_add_test(cases, it_is_asked_while_it_learns);
-    tcase_add_test(cases, components_are_where_vectors_vary);
-    tcase_add_test(cases, components_of_little);
-    tcase_add_test(cases, similarities_are_standardised);
-    tcase_add_test(cases, profiles_in_words);
-    tcase_add_test(cases, bands_and_names);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    const TTest *const tests[] = {
+        cholesky_solves_and_inverts,
+        without_scores_near_texts_come_first,
+        a_score_counts_at_once_and_for_those_alike_most,
+        what_is_taken_back_leaves_nothing,
+        learning_on_the_way_ends_where_learning_at_once_does,
+        facts_speak_for_items_without_scores,
+        it_is_asked_while_it_learns,
+        components_are_where_vectors_vary,
+        components_of_little,
+        similarities_are_standardised,
+        profiles_in_words,
+        bands_and_names,
+    };
+    return run_tests("estimator", 60, tests, sizeof(tests) / sizeof(*tests));
 }

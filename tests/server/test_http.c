@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 /* ---- routes and forms ---- */
 
@@ -587,7 +588,7 @@ START_TEST(pipelining_keeps_order)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         system_routes,
@@ -607,22 +608,5 @@ static Suite *make_suite(void)
         timeouts_are_whole_milliseconds,
         pipelining_keeps_order,
     };
-    Suite *suite = suite_create("http");
-    TCase *cases = tcase_create("http");
-    size_t i;
-    tcase_set_timeout(cases, 30);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("http", 30, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/json_input.h"
+#include "tests/suite.h"
 
 static void expect_good(const char *text, size_t length)
 {
@@ -210,22 +211,14 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("json_input");
-    TCase *tests = tcase_create("json_input");
-    SRunner *runner;
-    int failed;
-    tcase_set_timeout(tests, 30);
-    tcase_add_test(tests, good_texts);
-    tcase_add_test(tests, bad_texts_say_where);
-    tcase_add_test(tests, a_text_cut_at_every_byte_is_refused);
-    tcase_add_test(tests, depth_is_bounded);
-    tcase_add_test(tests, count_and_number_length_are_bounded);
-    tcase_add_test(tests, many_keys_are_compared_quickly);
-    tcase_add_test(tests, fields_are_read_by_type);
-    suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        good_texts,
+        bad_texts_say_where,
+        a_text_cut_at_every_byte_is_refused,
+        depth_is_bounded,
+        count_and_number_length_are_bounded,
+        many_keys_are_compared_quickly,
+        fields_are_read_by_type,
+    };
+    return run_tests("json_input", 30, tests, sizeof(tests) / sizeof(*tests));
 }

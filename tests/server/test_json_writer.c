@@ -7,6 +7,7 @@
 
 #include "server/json_input.h"
 #include "server/json_writer.h"
+#include "tests/suite.h"
 
 static void expect(struct server_json *json, const char *expected)
 {
@@ -130,19 +131,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("json_writer");
-    TCase *tests = tcase_create("json_writer");
-    SRunner *runner;
-    int failed;
-    tcase_add_test(tests, nesting_and_commas);
-    tcase_add_test(tests, strings_are_escaped);
-    tcase_add_test(tests, long_strings_grow_the_buffer);
-    tcase_add_test(tests, floats_round_trip);
-    tcase_add_test(tests, what_is_no_number_is_null);
-    suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        nesting_and_commas, strings_are_escaped,       long_strings_grow_the_buffer,
+        floats_round_trip,  what_is_no_number_is_null,
+    };
+    return run_tests("json_writer", 30, tests, sizeof(tests) / sizeof(*tests));
 }

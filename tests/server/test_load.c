@@ -10,6 +10,7 @@
 
 #include "server/queue.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 static double seconds_since(int64_t start_ns)
 {
@@ -670,7 +671,7 @@ START_TEST(requests_left_at_the_end_are_reported)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         parallel_answers_match_their_texts,
@@ -694,22 +695,5 @@ static Suite *make_suite(void)
         run_ends_at_sigterm,
         requests_left_at_the_end_are_reported,
     };
-    Suite *suite = suite_create("load");
-    TCase *cases = tcase_create("load");
-    size_t i;
-    tcase_set_timeout(cases, 30);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("load", 30, tests, sizeof(tests) / sizeof(*tests));
 }

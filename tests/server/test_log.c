@@ -11,6 +11,7 @@
 #include "server/log_writer.h"
 #include "server/queue.h"
 #include "server/trace.h"
+#include "tests/suite.h"
 
 enum { MUCH = 4 << 20 };
 
@@ -289,7 +290,7 @@ START_TEST(ids_differ)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         lines_are_written_in_order,
@@ -301,22 +302,5 @@ static Suite *make_suite(void)
         trace_contexts,
         ids_differ,
     };
-    Suite *suite = suite_create("log");
-    TCase *cases = tcase_create("log");
-    size_t i;
-    tcase_set_timeout(cases, 30);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("log", 30, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 #define POST "POST /predict HTTP/1.1\r\nHost: x\r\n"
 #define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n"
@@ -290,28 +291,11 @@ START_TEST(clients_that_leave)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         chunks_that_are_none, request_lines_that_are_none, framing_and_expectations,
         too_much_of_it,       parameters_without_end,      clients_that_leave,
     };
-    Suite *suite = suite_create("malformed");
-    TCase *cases = tcase_create("malformed");
-    size_t i;
-    tcase_set_timeout(cases, 60);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("malformed", 60, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -18,6 +18,7 @@
 #include "server/prediction_internal.h"
 #include "server/queue.h"
 #include "server/timestamp.h"
+#include "tests/suite.h"
 
 static const int64_t second = 1000000000, day = 86400000000000;
 
@@ -681,18 +682,5 @@ int main(void)
         what_is_too_much_is_deleted,
         a_full_ring_refuses,
     };
-    Suite *suite = suite_create("predictions");
-    TCase *cases = tcase_create("predictions");
-    SRunner *runner;
-    size_t i;
-    int failed;
-    tcase_set_timeout(cases, 60);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("predictions", 60, tests, sizeof(tests) / sizeof(*tests));
 }

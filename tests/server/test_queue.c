@@ -9,6 +9,7 @@
 
 #include "server/model.h"
 #include "server/queue.h"
+#include "tests/suite.h"
 
 enum { MOST = 64, LONG_TEXT = 12, SECOND = 1000000000 };
 
@@ -782,7 +783,7 @@ START_TEST(many_threads_lose_nothing_and_share_no_core)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         takes_all_that_waits_in_order,
@@ -803,22 +804,5 @@ static Suite *make_suite(void)
         closing_gives_up_what_waits,
         many_threads_lose_nothing_and_share_no_core,
     };
-    Suite *suite = suite_create("queue");
-    TCase *cases = tcase_create("queue");
-    size_t i;
-    tcase_set_timeout(cases, 30);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("queue", 30, tests, sizeof(tests) / sizeof(*tests));
 }

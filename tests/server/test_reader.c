@@ -9,6 +9,7 @@
 
 #include "server/queue.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 enum { LARGE = 6000, CLIENTS = 4, READ_MS = 500 };
 
@@ -207,20 +208,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("reader");
-    TCase *cases = tcase_create("reader");
-    SRunner *runner;
-    int failed;
-    tcase_set_timeout(cases, 30);
-    tcase_add_test(cases, large_requests_hold_nobody_up);
-    tcase_add_test(cases, large_requests_can_be_wrong);
-    tcase_add_test(cases, large_requests_in_vain_are_not_read);
-    tcase_add_test(cases, the_end_answers_large_requests);
-    tcase_add_test(cases, what_waits_is_bounded_and_ordered);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        large_requests_hold_nobody_up,       large_requests_can_be_wrong,
+        large_requests_in_vain_are_not_read, the_end_answers_large_requests,
+        what_waits_is_bounded_and_ordered,
+    };
+    return run_tests("reader", 30, tests, sizeof(tests) / sizeof(*tests));
 }

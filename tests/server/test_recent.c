@@ -1,5 +1,6 @@
 /* What is counted of the last minute. */
 #include "server/recent.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -61,16 +62,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("recent");
-    TCase *cases = tcase_create("recent");
-    SRunner *runner;
-    int failed;
-    tcase_add_test(cases, a_minute_is_read_and_no_more);
-    tcase_add_test(cases, cpu_is_that_of_about_a_minute);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        a_minute_is_read_and_no_more,
+        cpu_is_that_of_about_a_minute,
+    };
+    return run_tests("recent", 30, tests, sizeof(tests) / sizeof(*tests));
 }

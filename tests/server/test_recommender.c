@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "server/recommender.h"
+#include "tests/suite.h"
 #include "weights/catalogue.h"
 
 enum { ITEMS = 40, WIDTH = 8, PATH_ROOM = 200 };
@@ -789,7 +790,6 @@ int main(void)
 {
     Suite *suite = suite_create("recommender");
     TCase *ids = tcase_create("ids"), *cases = tcase_create("recommender");
-    int failed;
     tcase_add_test(ids, an_id_says_what_was_shown);
     tcase_add_test(ids, no_other_id_is_taken);
     tcase_set_timeout(cases, 60);
@@ -809,9 +809,5 @@ int main(void)
     tcase_add_test(cases, templates_are_read_and_checked);
     suite_add_tcase(suite, ids);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

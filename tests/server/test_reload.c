@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 enum { LOG_SIZE = 16384 };
 
@@ -389,7 +390,7 @@ START_TEST(names_are_checked)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         a_reload_takes_the_new_file,
@@ -401,22 +402,5 @@ static Suite *make_suite(void)
         requests_choose_their_model,
         names_are_checked,
     };
-    Suite *suite = suite_create("reload");
-    TCase *cases = tcase_create("reload");
-    size_t i;
-    tcase_set_timeout(cases, 30);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("reload", 30, tests, sizeof(tests) / sizeof(*tests));
 }

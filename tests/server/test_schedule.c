@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/schedule.h"
+#include "tests/suite.h"
 
 static const distil_info minilm = {.hidden = 384, .layers = 6, .ffn = 1536};
 
@@ -267,7 +268,7 @@ START_TEST(only_idle_cores_are_given)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         lanes_halve_the_cores_down_to_the_shares,
@@ -281,21 +282,5 @@ static Suite *make_suite(void)
         texts_share_all_cores_where_that_is_faster,
         only_idle_cores_are_given,
     };
-    Suite *suite = suite_create("schedule");
-    TCase *cases = tcase_create("schedule");
-    size_t i;
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("schedule", 30, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -9,6 +9,7 @@
 
 #include "server/metrics.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 /* The value of a series in a page; fails the test where it is missing. */
 static double series(const char *page, const char *name)
@@ -385,7 +386,7 @@ START_TEST(nothing_is_lost_between_threads)
 }
 END_TEST
 
-static Suite *make_suite(void)
+int main(void)
 {
     const TTest *const tests[] = {
         every_series_is_there_at_zero,           requests_are_counted_by_route_and_status,
@@ -393,22 +394,5 @@ static Suite *make_suite(void)
         labels_that_do_not_exclude_each_other,   timing_headers,
         nothing_is_lost_between_threads,         reloads_are_counted,
     };
-    Suite *suite = suite_create("metrics");
-    TCase *cases = tcase_create("metrics");
-    size_t i;
-    tcase_set_timeout(cases, 30);
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(make_suite());
-    int failed;
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("metrics", 30, tests, sizeof(tests) / sizeof(*tests));
 }

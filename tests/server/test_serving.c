@@ -12,6 +12,7 @@
 #include "server/json_writer.h"
 #include "server/server.h"
 #include "tests/server/http_client.h"
+#include "tests/suite.h"
 
 enum { SKIP = 77, CONNECTIONS = 32, MAX_TEXTS = 100, MAX_LINE = 2000 };
 
@@ -184,9 +185,7 @@ int main(void)
 {
     Suite *suite = suite_create("serving");
     TCase *tests = tcase_create("serving");
-    SRunner *runner;
     char path[1000];
-    int failed;
     distil_model *model = open_model(path, sizeof(path));
     if (!model) {
         fprintf(stderr, "skipped: no bundled model, and none at %s\n", path);
@@ -196,9 +195,5 @@ int main(void)
     tcase_set_timeout(tests, 100);
     tcase_add_test(tests, answers_are_the_librarys);
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 enum { CLIENTS = 12, LEAVERS = 2, STORM_MS = 1500, TEXTS = 8, VARIANTS = 2, KINDS = 2 };
 
@@ -208,16 +209,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("storm");
-    TCase *cases = tcase_create("storm");
-    SRunner *runner;
-    int failed;
-    tcase_set_timeout(cases, 60);
-    tcase_add_test(cases, nothing_is_lost_in_a_storm);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        nothing_is_lost_in_a_storm,
+    };
+    return run_tests("storm", 60, tests, sizeof(tests) / sizeof(*tests));
 }

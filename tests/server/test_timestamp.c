@@ -5,6 +5,7 @@
 
 #include "server/timestamp.h"
 #include "server/uuid.h"
+#include "tests/suite.h"
 
 START_TEST(times_are_read)
 {
@@ -134,17 +135,5 @@ int main(void)
 {
     const TTest *const tests[] = {times_are_read, others_are_refused, written_times_read_back,
                                   ids_differ_and_rise};
-    Suite *suite = suite_create("timestamp");
-    TCase *cases = tcase_create("timestamp");
-    SRunner *runner;
-    size_t i;
-    int failed;
-    for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests("timestamp", 30, tests, sizeof(tests) / sizeof(*tests));
 }

@@ -14,6 +14,7 @@
 #include "server/base64url.h"
 #include "server/tokens.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 #define NOW 1750000000
 #define SECRET "0123456789abcdef0123456789abcdef"
@@ -633,8 +634,6 @@ int main(void)
 {
     Suite *suite = suite_create("tokens");
     TCase *tcase = tcase_create("tokens");
-    SRunner *runner;
-    int failed;
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, tokens_of_each_algorithm_are_accepted);
     tcase_add_test(tcase, unsigned_and_missigned_tokens_are_refused);
@@ -650,9 +649,5 @@ int main(void)
     tcase_add_test(tcase, tokens_open_routes);
     tcase_set_timeout(tcase, 60);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

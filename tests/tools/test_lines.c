@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/suite.h"
 #include "tools/input.h"
 #include "tools/jsonl.h"
 #include "tools/output.h"
@@ -307,9 +308,5 @@ int main(void)
     tcase_add_test(tests, text_for_people_has_no_controls);
     tcase_add_test(tests, json_lines_without_text_are_problems);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

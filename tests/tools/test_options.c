@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "tests/suite.h"
 #include "tools/commands.h"
 #include "tools/model.h"
 #include "tools/options.h"
@@ -342,9 +343,5 @@ int main(void)
     tcase_add_loop_test(tests, tables_hold_together, 0, COMMANDS);
     tcase_add_test(tests, offers_every_level_of_the_kernels);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

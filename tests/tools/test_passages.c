@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/suite.h"
 #include "tools/documents.h"
 #include "tools/markdown.h"
 #include "tools/prose.h"
@@ -251,21 +252,16 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("passages");
-    TCase *tests = tcase_create("passages");
-    tcase_add_test(tests, headings_make_sections);
-    tcase_add_test(tests, markup_is_left_out);
-    tcase_add_test(tests, tables_are_text_with_their_heading);
-    tcase_add_test(tests, long_paragraphs_are_cut_between_sentences);
-    tcase_add_test(tests, words_without_end_are_cut_between_characters);
-    tcase_add_test(tests, plain_text_has_paragraphs_and_underlined_headings);
-    tcase_add_test(tests, nothing_gives_no_passages);
-    tcase_add_test(tests, folders_are_read_to_the_bottom);
-    tcase_add_test(tests, quotations_are_sentences);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {
+        headings_make_sections,
+        markup_is_left_out,
+        tables_are_text_with_their_heading,
+        long_paragraphs_are_cut_between_sentences,
+        words_without_end_are_cut_between_characters,
+        plain_text_has_paragraphs_and_underlined_headings,
+        nothing_gives_no_passages,
+        folders_are_read_to_the_bottom,
+        quotations_are_sentences,
+    };
+    return run_tests("passages", 30, tests, sizeof(tests) / sizeof(*tests));
 }

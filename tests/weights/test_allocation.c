@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 
 static bool counting;
 static long allocations, failing, live; /* failing: number of the one that fails, 0 for none */
@@ -184,15 +185,6 @@ int main(void)
 {
     cJSON_Hooks hooks = {.malloc_fn = __wrap_malloc, .free_fn = __wrap_free};
     cJSON_InitHooks(&hooks);
-    Suite *suite = suite_create("allocation");
-    TCase *tests = tcase_create("failures");
-    tcase_set_timeout(tests, 60);
-    tcase_add_test(tests, opening);
-    tcase_add_test(tests, writing);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const tests[] = {opening, writing};
+    return run_tests("allocation", 60, tests, sizeof(tests) / sizeof(*tests));
 }

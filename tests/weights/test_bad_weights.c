@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 
 static char *directory;
 static struct fixture_checkpoint checkpoint;
@@ -338,9 +339,5 @@ int main(void)
     tcase_add_test(tests, refuses_too_many_tokens);
     tcase_add_test(tests, refuses_other_safetensors);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 #include "weights/catalogue.h"
 
 enum { ITEMS = 5, COLUMNS = 3, WIDE = 20 };
@@ -415,9 +416,5 @@ int main(void)
     tcase_add_test(test_case, verifies);
     tcase_add_test(test_case, refuses_other_files);
     suite_add_tcase(suite, test_case);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

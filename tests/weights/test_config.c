@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 #include "weights/config.h"
 
 static char *directory;
@@ -190,9 +191,5 @@ int main(void)
     tcase_add_test(tests, reads_variants);
     tcase_add_loop_test(tests, refuses, 0, (int)(sizeof bad / sizeof *bad));
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

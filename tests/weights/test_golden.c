@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 
 static char *source, *output;
 
@@ -96,9 +97,5 @@ int main(void)
     tcase_add_test(cases, reads_what_it_wrote);
     tcase_add_loop_test(cases, refuses_edits, 0, (int)(sizeof edits / sizeof *edits));
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 #include "weights/head.h"
 
 static const char *const names[] = {"no", "perhaps", "y\xc3\xa9s"};
@@ -133,9 +134,5 @@ int main(void)
     tcase_add_test(test_case, replaces_no_head);
     tcase_add_loop_test(test_case, refuses_edits, 0, sizeof edits / sizeof *edits);
     suite_add_tcase(suite, test_case);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 #include "weights/names.h"
 
 static char *source, *output;
@@ -478,9 +479,5 @@ int main(void)
     tcase_add_test(tests, replaces_a_file_in_use);
     tcase_add_test(tests, keeps_added_tokens);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

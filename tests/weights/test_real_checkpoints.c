@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 #include "weights/names.h"
 
 enum { SKIP = 77 };
@@ -87,9 +88,5 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, converts_every_tensor, 0, 3);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

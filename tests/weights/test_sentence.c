@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 
 #define MODULE(path, type)                                                                         \
     "{\"idx\": 0, \"name\": \"0\", \"path\": \"" path "\", \"type\": \"" type "\"}"
@@ -211,9 +212,5 @@ int main(void)
     tcase_add_test(cases, refuses_what_a_file_says);
     tcase_add_test(cases, golden_outputs);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

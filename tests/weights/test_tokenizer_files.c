@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 #include "weights/tokenizer_files.h"
 
 static char *directory;
@@ -294,9 +295,5 @@ int main(void)
     tcase_add_test(tests, refuses_a_short_vocabulary);
     tcase_add_test(tests, refuses_missing_and_strange);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

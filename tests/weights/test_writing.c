@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "fixture.h"
+#include "tests/suite.h"
 #include "weights/convert_values.h"
 
 static char *source, *output;
@@ -161,9 +162,5 @@ int main(void)
     tcase_add_test(tests, reports_progress);
     tcase_add_test(tests, leaves_nothing_behind);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }
