@@ -18,11 +18,7 @@ struct server_catalogue {
     distil_searcher *searcher; /* of the thread */
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t changed;
-    bool stopping;
-    struct server_search *first, *last; /* that wait */
-    int waiting;
+    struct server_handover searches; /* that wait for it */
 };
 
 const distil_catalogue *server_catalogue_items(const struct server_catalogue *catalogue)
@@ -37,69 +33,34 @@ bool server_catalogue_is_large(const struct server_catalogue *catalogue)
 
 void server_catalogue_search(const struct server_catalogue *catalogue, struct server_search *search)
 {
-    search->outcome = SERVER_SEARCH_DONE;
+    search->handed.outcome = SERVER_OUTCOME_DONE;
     search->status = distil_catalogue_search(catalogue->items, search->vector, search->limit,
                                              search->matches, &search->count, &search->error);
 }
 
-static void answer(const struct server_catalogue *catalogue, struct server_search *search,
-                   bool stopping)
+static enum server_outcome answer(const struct server_catalogue *catalogue,
+                                  struct server_search *search)
 {
-    search->outcome = SERVER_SEARCH_DONE;
-    if (stopping)
-        search->outcome = SERVER_SEARCH_STOPPED;
-    else if (search->deadline > 0 && server_now() >= search->deadline)
-        search->outcome = SERVER_SEARCH_LATE;
-    else
-        search->status = distil_searcher_search(catalogue->searcher, search->vector, search->limit,
-                                                search->matches, &search->count, &search->error);
-    search->done(search);
+    if (search->deadline > 0 && server_now() >= search->deadline)
+        return SERVER_OUTCOME_LATE;
+    search->status = distil_searcher_search(catalogue->searcher, search->vector, search->limit,
+                                            search->matches, &search->count, &search->error);
+    return SERVER_OUTCOME_DONE;
 }
 
 static void *run(void *argument)
 {
     struct server_catalogue *catalogue = argument;
-    pthread_mutex_lock(&catalogue->lock);
-    for (;;) {
-        struct server_search *search = catalogue->first;
-        bool stopping = catalogue->stopping;
-        if (!search && stopping)
-            break;
-        if (!search) {
-            pthread_cond_wait(&catalogue->changed, &catalogue->lock);
-            continue;
-        }
-        catalogue->first = search->next;
-        catalogue->waiting--;
-        pthread_mutex_unlock(&catalogue->lock);
-        answer(catalogue, search, stopping);
-        pthread_mutex_lock(&catalogue->lock);
-    }
-    pthread_mutex_unlock(&catalogue->lock);
+    struct server_handed *handed;
+    while ((handed = server_handover_take(&catalogue->searches, 1, SERVER_HANDOVER_NEVER)))
+        server_handed_end(handed, answer(catalogue, (struct server_search *)(void *)handed));
     return NULL;
 }
 
 void server_catalogue_push(struct server_catalogue *catalogue, struct server_search *search)
 {
-    bool stopping, taken;
-    search->next = NULL;
-    pthread_mutex_lock(&catalogue->lock);
-    stopping = catalogue->stopping;
-    taken = !stopping && catalogue->waiting < MAX_WAITING;
-    if (taken) {
-        if (catalogue->first)
-            catalogue->last->next = search;
-        else
-            catalogue->first = search;
-        catalogue->last = search;
-        catalogue->waiting++;
-        pthread_cond_signal(&catalogue->changed);
-    }
-    pthread_mutex_unlock(&catalogue->lock);
-    if (taken)
-        return;
-    search->outcome = stopping ? SERVER_SEARCH_STOPPED : SERVER_SEARCH_FULL;
-    search->done(search);
+    if (!server_handover_push(&catalogue->searches, &search->handed))
+        search->handed.done(&search->handed);
 }
 
 distil_status server_catalogue_open(const char *path, int threads, struct server_catalogue **out,
@@ -111,8 +72,7 @@ distil_status server_catalogue_open(const char *path, int threads, struct server
     *out = NULL;
     if (!catalogue)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the catalogue");
-    pthread_mutex_init(&catalogue->lock, NULL); /* neither can fail on Linux */
-    pthread_cond_init(&catalogue->changed, NULL);
+    server_handover_init(&catalogue->searches, MAX_WAITING);
     status = distil_catalogue_open(path, &catalogue->items, error);
     if (!status) {
         facts = distil_catalogue_info(catalogue->items);
@@ -155,11 +115,9 @@ void server_catalogue_stop(struct server_catalogue *catalogue)
     if (!catalogue || !catalogue->started)
         return;
     catalogue->started = false;
-    pthread_mutex_lock(&catalogue->lock);
-    catalogue->stopping = true;
-    pthread_cond_signal(&catalogue->changed);
-    pthread_mutex_unlock(&catalogue->lock);
+    server_handover_stop(&catalogue->searches);
     pthread_join(catalogue->thread, NULL);
+    server_handover_finish(&catalogue->searches);
 }
 
 void server_catalogue_free(struct server_catalogue *catalogue)
@@ -169,7 +127,6 @@ void server_catalogue_free(struct server_catalogue *catalogue)
     server_catalogue_stop(catalogue);
     distil_searcher_free(catalogue->searcher);
     distil_catalogue_free(catalogue->items);
-    pthread_cond_destroy(&catalogue->changed);
-    pthread_mutex_destroy(&catalogue->lock);
+    server_handover_destroy(&catalogue->searches);
     free(catalogue);
 }

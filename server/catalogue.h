@@ -9,29 +9,22 @@
 #include <stdint.h>
 
 #include "engine/distil_catalogue.h"
+#include "server/handover.h"
 #include "server/models.h"
 #include "server/server.h"
 
 struct server_catalogue;
 
-/* A question, filled in by whoever asks it, who keeps it until done is called. */
+/* A question, filled in by whoever asks it. */
 struct server_search {
+    struct server_handed handed;
     float *vector;         /* (width) */
     int limit;             /* 1..items */
     distil_match *matches; /* (limit) */
     int count;             /* of the matches found */
     int64_t deadline;      /* as server_job.deadline; 0: none */
-    enum {
-        SERVER_SEARCH_DONE,
-        SERVER_SEARCH_FULL, /* too many wait */
-        SERVER_SEARCH_LATE, /* the deadline has passed */
-        SERVER_SEARCH_STOPPED
-    } outcome;
-    distil_status status; /* where the outcome is SERVER_SEARCH_DONE */
+    distil_status status;  /* where it was looked into */
     distil_error error;
-    void (*done)(struct server_search *search); /* called from another thread, or from push */
-    void *context;
-    struct server_search *next;
 };
 
 /* threads: of the team for a large catalogue. */
@@ -52,7 +45,7 @@ bool server_catalogue_is_large(const struct server_catalogue *catalogue);
 /* Answers a question in place; done is not called. */
 void server_catalogue_search(const struct server_catalogue *catalogue,
                              struct server_search *search);
-/* Hands a question over to the thread. */
+/* Hands a question over to the thread, for which 256 may wait. */
 void server_catalogue_push(struct server_catalogue *catalogue, struct server_search *search);
 
 #endif

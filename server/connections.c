@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -146,6 +147,52 @@ void server_connections_sweep(struct server_connections *connections,
         shutdown(connection->fd, SHUT_RDWR);
         connection->shut = true;
         server_count(meter, reason, 1);
+    }
+    pthread_mutex_unlock(&connections->lock);
+}
+
+/* The one that has waited for another request the longest; NULL where none does. */
+static struct server_connection *find_idle(const struct server_connections *connections,
+                                           uint64_t *since, bool *leaving)
+{
+    struct server_connection *connection, *found = NULL;
+    *leaving = false;
+    for (connection = connections->first; connection; connection = connection->next) {
+        uint64_t state = atomic_load_explicit(&connection->state, memory_order_acquire);
+        *leaving = *leaving || connection->shut;
+        if (connection->shut || (state & WAITING_MASK) != SERVER_WAITING_NEXT ||
+            (found && state >> WAITING_BITS >= *since))
+            continue;
+        found = connection;
+        *since = state >> WAITING_BITS;
+    }
+    return found;
+}
+
+uint64_t server_connections_longest_idle(struct server_connections *connections, bool *leaving)
+{
+    uint64_t since = 0, now = now_ms();
+    bool found;
+    pthread_mutex_lock(&connections->lock);
+    found = find_idle(connections, &since, leaving) != NULL;
+    pthread_mutex_unlock(&connections->lock);
+    return found && now > since ? now - since : 0;
+}
+
+void server_connections_end_idle(struct server_connections *connections, struct server_meter *meter)
+{
+    struct server_connection *connection;
+    uint64_t since;
+    bool leaving;
+    int unread = 0;
+    pthread_mutex_lock(&connections->lock);
+    connection = find_idle(connections, &since, &leaving);
+    /* with bytes to read it is no longer idle, as its thread is about to find out */
+    if (connection && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread == 0) {
+        /* it can still be written to: what came in the meantime is read and answered before the end is seen */
+        shutdown(connection->fd, SHUT_RD);
+        connection->shut = true;
+        server_count(meter, SERVER_COUNT_CLOSED_ROOM, 1);
     }
     pthread_mutex_unlock(&connections->lock);
 }

@@ -1,7 +1,6 @@
 /* drift_monitor.c: see drift_monitor.h. */
 #include "server/drift_monitor.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,27 +13,20 @@
 #include "server/drift_source.h"
 #include "server/timestamp.h"
 
-enum { FRESH_SECONDS = 60, FIRST_SECONDS = 5, LOWEST_PRIORITY = 19 };
-
-struct asker {
-    server_drift_done *done;
-    void *context;
-    struct asker *next;
-};
+enum { FRESH_SECONDS = 60, FIRST_SECONDS = 5, LOWEST_PRIORITY = 19, MAX_WAITING = 64 };
 
 struct server_drift_monitor {
     struct server_drift_settings settings;
     pthread_t thread;
+    bool started;
+    struct server_handover requests; /* that wait for it */
     /* of the thread alone: what came of the last comparison, and whether that one saw drift */
     struct server_drift_outcome outcome;
     time_t compared;
     bool drifted;
 
     pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t asked;
-    bool stop;
-    struct asker *askers;
-    char *gauges; /* of the last comparison that was possible */
+    char *gauges;         /* of the last comparison that was possible */
 };
 
 static time_t now_seconds(void)
@@ -146,61 +138,36 @@ static void compare(struct server_drift_monitor *monitor)
 
 /* ---- the thread ---- */
 
-/* Waits until somebody asks, or the time is there, or it is to stop. Returns who asks; *due where a
- * comparison is due without them. False at the end. */
-static bool wait_for_work(struct server_drift_monitor *monitor, time_t next, struct asker **askers,
-                          bool *due)
+static void answer(struct server_handed *first, const struct server_drift_outcome *outcome)
 {
-    const struct timespec until = {.tv_sec = next};
-    int waited = 0;
-    bool stop;
-    pthread_mutex_lock(&monitor->lock);
-    while (!monitor->askers && !monitor->stop && waited != ETIMEDOUT) {
-        if (monitor->settings.interval_seconds > 0)
-            waited = pthread_cond_timedwait(&monitor->asked, &monitor->lock, &until);
-        else
-            pthread_cond_wait(&monitor->asked, &monitor->lock);
-    }
-    *askers = monitor->askers;
-    *due = waited == ETIMEDOUT;
-    monitor->askers = NULL;
-    stop = monitor->stop;
-    pthread_mutex_unlock(&monitor->lock);
-    return !stop;
-}
-
-static void answer(struct asker *askers, const struct server_drift_outcome *outcome)
-{
-    while (askers) {
-        struct asker *asker = askers;
-        askers = asker->next;
-        asker->done(asker->context, outcome);
-        free(asker);
-    }
+    struct server_handed *each;
+    for (each = first; each; each = each->next)
+        ((struct server_drift_request *)(void *)each)->outcome = outcome;
+    server_handed_end(first, SERVER_OUTCOME_DONE);
 }
 
 static void *run(void *argument)
 {
     struct server_drift_monitor *monitor = argument;
-    struct server_drift_outcome stopped;
-    struct asker *askers;
+    const time_t interval = monitor->settings.interval_seconds;
     time_t next = now_seconds() + FIRST_SECONDS;
-    bool due;
     /* a thread's own on Linux: what computes answers goes first */
     setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
-    while (wait_for_work(monitor, next, &askers, &due)) {
+    for (;;) {
+        struct server_handed *first =
+            server_handover_take(&monitor->requests, MAX_WAITING,
+                                 interval > 0 ? (int64_t)next * 1000000000 : SERVER_HANDOVER_NEVER);
+        if (!first && server_handover_is_stopped(&monitor->requests))
+            return NULL;
+        bool due = interval > 0 && now_seconds() >= next;
         bool fresh = monitor->outcome.json && monitor->outcome.status == DISTIL_OK &&
                      now_seconds() - monitor->compared < FRESH_SECONDS;
-        if (due || !fresh)
+        if (due || (first && !fresh))
             compare(monitor);
-        answer(askers, &monitor->outcome);
+        answer(first, &monitor->outcome);
         if (due)
-            next = now_seconds() + monitor->settings.interval_seconds;
+            next = now_seconds() + interval;
     }
-    stopped = (struct server_drift_outcome){.status = DISTIL_OK};
-    stopped.status = distil_fail(&stopped.error, DISTIL_BUSY, "the server is stopping");
-    answer(askers, &stopped);
-    return NULL;
 }
 
 distil_status server_drift_monitor_start(const struct server_drift_settings *settings,
@@ -208,7 +175,6 @@ distil_status server_drift_monitor_start(const struct server_drift_settings *set
 {
     struct server_drift_range range;
     struct server_drift_monitor *made;
-    pthread_condattr_t attributes;
     distil_error problem;
     distil_status status = server_drift_parse_range(settings->window, 0, &range, &problem);
     if (status)
@@ -217,15 +183,11 @@ distil_status server_drift_monitor_start(const struct server_drift_settings *set
     if (!made)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for comparing predictions");
     made->settings = *settings;
-    pthread_condattr_init(&attributes); /* none of these can fail on Linux */
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->asked, &attributes);
-    pthread_condattr_destroy(&attributes);
-    if (pthread_create(&made->thread, NULL, run, made)) {
-        pthread_cond_destroy(&made->asked);
-        pthread_mutex_destroy(&made->lock);
-        free(made);
+    server_handover_init(&made->requests, MAX_WAITING);
+    pthread_mutex_init(&made->lock, NULL); /* it cannot fail on Linux */
+    made->started = pthread_create(&made->thread, NULL, run, made) == 0;
+    if (!made->started) {
+        server_drift_monitor_free(made);
         return distil_fail(error, DISTIL_SYSTEM,
                            "the thread that compares predictions could not be started");
     }
@@ -233,19 +195,11 @@ distil_status server_drift_monitor_start(const struct server_drift_settings *set
     return DISTIL_OK;
 }
 
-distil_status server_drift_monitor_ask(struct server_drift_monitor *monitor,
-                                       server_drift_done *done, void *context, distil_error *error)
+void server_drift_monitor_ask(struct server_drift_monitor *monitor,
+                              struct server_drift_request *request)
 {
-    struct asker *asker = malloc(sizeof(*asker));
-    if (!asker)
-        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for comparing predictions");
-    *asker = (struct asker){.done = done, .context = context};
-    pthread_mutex_lock(&monitor->lock);
-    asker->next = monitor->askers;
-    monitor->askers = asker;
-    pthread_cond_signal(&monitor->asked);
-    pthread_mutex_unlock(&monitor->lock);
-    return DISTIL_OK;
+    if (!server_handover_push(&monitor->requests, &request->handed))
+        request->handed.done(&request->handed);
 }
 
 void server_drift_monitor_write(struct server_drift_monitor *monitor, FILE *out)
@@ -258,16 +212,22 @@ void server_drift_monitor_write(struct server_drift_monitor *monitor, FILE *out)
     pthread_mutex_unlock(&monitor->lock);
 }
 
+void server_drift_monitor_stop(struct server_drift_monitor *monitor)
+{
+    if (!monitor || !monitor->started)
+        return;
+    monitor->started = false;
+    server_handover_stop(&monitor->requests);
+    pthread_join(monitor->thread, NULL);
+    server_handover_finish(&monitor->requests);
+}
+
 void server_drift_monitor_free(struct server_drift_monitor *monitor)
 {
     if (!monitor)
         return;
-    pthread_mutex_lock(&monitor->lock);
-    monitor->stop = true;
-    pthread_cond_signal(&monitor->asked);
-    pthread_mutex_unlock(&monitor->lock);
-    pthread_join(monitor->thread, NULL);
-    pthread_cond_destroy(&monitor->asked);
+    server_drift_monitor_stop(monitor);
+    server_handover_destroy(&monitor->requests);
     pthread_mutex_destroy(&monitor->lock);
     forget(&monitor->outcome);
     free(monitor->gauges);

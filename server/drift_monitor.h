@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "server/drift_rows.h"
+#include "server/handover.h"
 #include "server/log.h"
 
 struct server_drift_monitor;
@@ -22,27 +23,32 @@ struct server_drift_settings {
 
 /* What came of a comparison. */
 struct server_drift_outcome {
-    /* DISTIL_NOT_FOUND: there is no reference, or no log; DISTIL_INVALID: too few predictions;
-     * DISTIL_BUSY: the monitor was stopped first. */
+    /* DISTIL_NOT_FOUND: there is no reference, or no log; DISTIL_INVALID: too few predictions. */
     distil_status status;
     distil_error error;
     char *json, *html; /* where the status is DISTIL_OK */
     size_t json_length, html_length;
 };
 
-/* Called from the monitor's thread. The outcome is good until it returns. */
-typedef void server_drift_done(void *context, const struct server_drift_outcome *outcome);
+/* Asks for a comparison; filled in by whoever asks. */
+struct server_drift_request {
+    struct server_handed handed;
+    const struct server_drift_outcome
+        *outcome; /* where handed's is DONE; good until done returns */
+};
 
 /* DISTIL_INVALID for a window that is no range. */
 distil_status server_drift_monitor_start(const struct server_drift_settings *settings,
                                          struct server_drift_monitor **monitor,
                                          distil_error *error);
-/* Has done called once, with an outcome that is at most a minute old. */
-distil_status server_drift_monitor_ask(struct server_drift_monitor *monitor,
-                                       server_drift_done *done, void *context, distil_error *error);
+/* Hands a request over, to be answered by an outcome that is at most a minute old. 64 may wait. */
+void server_drift_monitor_ask(struct server_drift_monitor *monitor,
+                              struct server_drift_request *request);
 /* Writes the gauges of the last comparison that was possible. */
 void server_drift_monitor_write(struct server_drift_monitor *monitor, FILE *out);
-/* Answers who waits, stops, frees. NULL is ignored. */
+/* Ends the thread; requests that wait, and those to come, end as stopped. NULL is ignored. */
+void server_drift_monitor_stop(struct server_drift_monitor *monitor);
+/* Stops and frees; nobody may ask any more. NULL is ignored. */
 void server_drift_monitor_free(struct server_drift_monitor *monitor);
 
 #endif

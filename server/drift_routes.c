@@ -7,8 +7,9 @@
 #include "server/internal.h"
 #include "server/routes.h"
 
-/* What the monitor said, for finish. */
+/* What is asked, and what the monitor said, for finish. */
 struct answer {
+    struct server_drift_request asked;
     bool html;
     distil_status status;
     distil_error error;
@@ -23,34 +24,25 @@ static void answer_free(void *request)
     free(answer);
 }
 
-static void on_compared(void *context, const struct server_drift_outcome *outcome)
+static void on_compared(struct server_handed *handed)
 {
-    struct server_exchange *exchange = context;
-    struct answer *answer = exchange->request;
-    const char *text = answer->html ? outcome->html : outcome->json;
-    answer->status = outcome->status;
-    answer->error = outcome->error;
-    answer->length = answer->html ? outcome->html_length : outcome->json_length;
-    if (!answer->status) {
-        answer->text = malloc(answer->length);
-        if (answer->text)
+    struct answer *answer = (struct answer *)(void *)handed;
+    const struct server_drift_outcome *outcome = answer->asked.outcome;
+    if (handed->outcome == SERVER_OUTCOME_DONE) {
+        const char *text = answer->html ? outcome->html : outcome->json;
+        answer->status = outcome->status;
+        answer->error = outcome->error;
+        answer->length = answer->html ? outcome->html_length : outcome->json_length;
+        if (!answer->status && (answer->text = malloc(answer->length)))
             memcpy(answer->text, text, answer->length);
     }
-    exchange->wake(exchange);
+    server_wake_handed(handed);
 }
 
 static void submit(struct server_exchange *exchange)
 {
     struct answer *answer = exchange->request;
-    distil_error error;
-    /* once it is asked, the monitor may have answered already, and the exchange be gone */
-    distil_status status =
-        server_drift_monitor_ask(exchange->server->drift, on_compared, exchange, &error);
-    if (status) {
-        answer->status = status;
-        answer->error = error;
-        exchange->wake(exchange);
-    }
+    server_drift_monitor_ask(exchange->server->drift, &answer->asked);
 }
 
 static void finish(struct server_exchange *exchange)
@@ -58,6 +50,10 @@ static void finish(struct server_exchange *exchange)
     struct answer *answer = exchange->request;
     const char *message = answer->error.message;
     char *text = answer->text;
+    if (answer->asked.handed.outcome != SERVER_OUTCOME_DONE) {
+        server_fail_handed(exchange, answer->asked.handed.outcome, "requests for a comparison");
+        return;
+    }
     switch (answer->status) {
     case DISTIL_OK:
         answer->text = NULL; /* the exchange takes it over */
@@ -67,10 +63,6 @@ static void finish(struct server_exchange *exchange)
     case DISTIL_NOT_FOUND:
     case DISTIL_INVALID:
         server_fail(exchange, 409, SERVER_ERROR_CONFLICT, NULL, "%s", message);
-        break;
-    case DISTIL_BUSY:
-        exchange->retry_after = 1;
-        server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL, "%s", message);
         break;
     default:
         server_log_printf(&exchange->server->options.log, SERVER_LOG_ERROR,
@@ -97,6 +89,8 @@ void server_handle_drift(struct server_exchange *exchange)
     }
     answer->html = exchange->accepts_html;
     exchange->varies_by_accept = true;
+    answer->asked.handed.done = on_compared;
+    answer->asked.handed.context = exchange;
     exchange->request = answer;
     exchange->request_free = answer_free;
     exchange->submit = submit;

@@ -155,10 +155,31 @@ bool server_job_succeeded(struct server_exchange *exchange, unsigned failure)
         server_count(exchange->meter, SERVER_COUNT_SHED_STOPPING, 1);
         exchange->retry_after = 1;
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
-                    "the server stopped before the request was computed");
+                    "the server stopped before the request was answered");
         break;
     }
     return job->status == DISTIL_OK;
+}
+
+void server_fail_handed(struct server_exchange *exchange, enum server_outcome outcome,
+                        const char *what)
+{
+    if (outcome == SERVER_OUTCOME_FULL) {
+        exchange->retry_after = 1 + (int)(server_random(exchange->server) % 3);
+        server_count(exchange->meter, SERVER_COUNT_SHED_QUEUE, 1);
+        server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
+                    "the queue is full: too many %s wait", what);
+    } else {
+        exchange->job.status = DISTIL_BUSY;
+        exchange->job.fate = outcome == SERVER_OUTCOME_LATE ? SERVER_EXPIRED : SERVER_STOPPED;
+        server_job_succeeded(exchange, 500);
+    }
+}
+
+void server_wake_handed(struct server_handed *handed)
+{
+    struct server_exchange *exchange = handed->context;
+    exchange->wake(exchange);
 }
 
 /* What a model of a task has, and what it can do with that. */

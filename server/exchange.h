@@ -13,6 +13,7 @@
 
 #include "engine/distil_answer.h"
 #include "server/client_address.h"
+#include "server/handover.h"
 #include "server/json_input.h"
 #include "server/json_writer.h"
 #include "server/metrics.h"
@@ -115,6 +116,12 @@ void server_fail(struct server_exchange *exchange, unsigned status, const char *
  * in which that is expected to be done, and up to as much more, so that clients do not all come back
  * at once. */
 void server_fail_overloaded(struct server_exchange *exchange, enum server_room room, int64_t wait);
+/* Answers what was handed over and not tried: 503 where the queue was full, "the queue is full: too many WHAT wait", with a
+ * Retry-After that spreads clients out, 504 where it was late, 503 where the server stopped. */
+void server_fail_handed(struct server_exchange *exchange, enum server_outcome outcome,
+                        const char *what);
+/* To be handed.done of what a handler hands over, with the exchange as its context. */
+void server_wake_handed(struct server_handed *handed);
 /* 429 to a client that may ask again in so many nanoseconds: "WHAT: the next one in N s". */
 void server_fail_rate(struct server_exchange *exchange, int64_t wait, const char *what);
 /* 503 to what needs the state directory, where the server has none: "WHAT ...". */

@@ -323,6 +323,27 @@ void server_http_sweep(struct server_http *http)
                                  server_common_meter(http->server));
 }
 
+bool server_http_make_room(struct server_http *http, int64_t least_ms)
+{
+    struct server_connections *chosen = NULL;
+    uint64_t longest = 0;
+    int i;
+    for (i = 0; i < http->count; i++) {
+        bool leaving;
+        uint64_t idle = server_connections_longest_idle(http->threads[i].connections, &leaving);
+        if (leaving)
+            return true;
+        if (idle > longest) {
+            longest = idle;
+            chosen = http->threads[i].connections;
+        }
+    }
+    if (!chosen || longest < (uint64_t)least_ms)
+        return false;
+    server_connections_end_idle(chosen, server_common_meter(http->server));
+    return true;
+}
+
 void server_http_free(struct server_http *http)
 {
     int i;

@@ -7,6 +7,8 @@
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "weights/distil_status.h"
@@ -21,6 +23,9 @@ void server_http_add(struct server_http *http, int fd, const struct sockaddr *ad
                      socklen_t length);
 /* Closes connections whose client has taken too long; to be called several times a second. */
 void server_http_sweep(struct server_http *http);
+/* Lets the connection end that has waited for another request the longest, where that is as many milliseconds or more.
+ * Whether one is about to end. */
+bool server_http_make_room(struct server_http *http, int64_t least_ms);
 /* Closes all connections; none may be waiting for a worker any more. */
 void server_http_free(struct server_http *http);
 

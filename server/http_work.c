@@ -16,10 +16,10 @@ static struct http_exchange *reading_of(struct server_reading *reading)
 }
 
 /* Answers a large request, and frees what it was: its thread has only to send the answer. */
-static void on_finish(struct server_reading *reading, bool ending)
+static void on_finish(struct server_reading *reading, enum server_turn turn)
 {
     struct http_exchange *http = reading_of(reading);
-    (void)ending;
+    (void)turn;
     http->exchange.finish(&http->exchange);
     if (http_go_on(http))
         return;
@@ -97,6 +97,10 @@ static bool hand_on(struct http_exchange *http)
     if (!server_work_make_outputs(exchange))
         return false;
     room = server_queue_reserve(queue, &exchange->job, &wait);
+    if (room == SERVER_ROOM_LATE && server_now() >= exchange->job.deadline) {
+        server_fail_handed(exchange, SERVER_OUTCOME_LATE, "texts"); /* reading it took too long */
+        return false;
+    }
     if (room != SERVER_ROOM) {
         server_fail_overloaded(exchange, room, wait);
         return false;
@@ -111,23 +115,22 @@ static bool hand_on(struct http_exchange *http)
 }
 
 /* Why a large request that has waited is not worth being read; SERVER_COMPUTED where it is. */
-static enum server_fate fate_unread(struct http_exchange *http, bool ending)
+static enum server_fate fate_unread(struct http_exchange *http, enum server_turn turn)
 {
-    struct server_job *job = &http->exchange.job;
-    if (ending)
+    if (turn == SERVER_TURN_ENDING)
         return SERVER_STOPPED;
-    if (job->deadline > 0 && server_now() >= job->deadline)
+    if (turn == SERVER_TURN_LATE)
         return SERVER_EXPIRED;
-    return on_job_asked(job) ? SERVER_ABANDONED : SERVER_COMPUTED;
+    return on_job_asked(&http->exchange.job) ? SERVER_ABANDONED : SERVER_COMPUTED;
 }
 
-/* What dispatch does, for a large request and on the reader's thread. */
-static void on_read(struct server_reading *reading, bool ending)
+/* What dispatch does, for a large request and on a thread of the reader's. */
+static void on_read(struct server_reading *reading, enum server_turn turn)
 {
     struct http_exchange *http = reading_of(reading);
     struct server_exchange *exchange = &http->exchange;
     struct server_token_pool *pool = exchange->pool, own = {.count = 0};
-    exchange->job.fate = fate_unread(http, ending);
+    exchange->job.fate = fate_unread(http, turn);
     if (exchange->job.fate == SERVER_COMPUTED) {
         exchange->pool = &own; /* the other is its own thread's */
         exchange->route->handle(exchange);
@@ -146,15 +149,13 @@ static void on_read(struct server_reading *reading, bool ending)
 static void read_elsewhere(struct http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
-    http->reading = (struct server_reading){.bytes = exchange->body_capacity, .read = on_read};
+    http->reading = (struct server_reading){
+        .bytes = exchange->body_capacity, .deadline = exchange->job.deadline, .read = on_read};
     http->fd = http_descriptor(http->connection);
     suspend(http); /* before the push, after which it may be read already */
     if (server_reader_push(exchange->server->reader, &http->reading))
         return;
-    exchange->retry_after = 1 + (int)(server_random(exchange->server) % 3);
-    server_count(exchange->meter, SERVER_COUNT_SHED_QUEUE, 1);
-    server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
-                "too many large requests wait to be read");
+    server_fail_handed(exchange, SERVER_OUTCOME_FULL, "large requests");
     MHD_resume_connection(http->connection);
 }
 

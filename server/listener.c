@@ -26,8 +26,12 @@ enum {
     MAX_LINGERING = 64,
     LINGER_BYTES = 16 * 1024 * 1024,
     ACCEPTED_AT_ONCE = 32,
-    SWEEP_MS = 250, /* between looks at connections that take too long */
-    RETRY_MS = 20   /* after which a full server looks for free descriptors or connections again */
+    LINGER_MS = 100, /* between looks at sockets that are read off */
+    SWEEP_MS = 250,  /* between looks at connections that take too long */
+    RETRY_MS = 20,   /* after which a full server looks for free descriptors or connections again */
+    LEAVING_MS = 1,  /* the same while a connection is about to end */
+    /* that a connection has been idle before it has to make room: those in use are not to be closed in turn */
+    LEAST_IDLE_MS = 1000
 };
 
 static const int64_t linger_ns = 2000000000;
@@ -185,6 +189,14 @@ static int fill_poll(struct server_listener *listener, struct pollfd *fds, bool 
     return count;
 }
 
+/* At the limit of connections: lets an idle one end where another waits to be accepted. Whether one is
+ * about to end. */
+static bool make_room(const struct server_listener *listener)
+{
+    struct pollfd waiting = {.fd = listener->fd, .events = POLLIN};
+    return poll(&waiting, 1, 0) > 0 && server_http_make_room(listener->server->http, LEAST_IDLE_MS);
+}
+
 static bool is_stopping(struct server_listener *listener)
 {
     bool stopping;
@@ -199,11 +211,16 @@ static void *run(void *argument)
     struct server_listener *listener = argument;
     struct pollfd fds[2 + MAX_LINGERING];
     while (!is_stopping(listener)) {
-        bool accepting = !listener->full &&
-                         atomic_load(&listener->server->connections) < listener->max_connections;
+        int connections = atomic_load(&listener->server->connections);
+        bool room = connections < listener->max_connections;
+        bool accepting = !listener->full && room;
+        bool leaving = !room && make_room(listener);
         int count = fill_poll(listener, fds, accepting);
-        bool any = atomic_load(&listener->server->connections) > 0;
-        int timeout = !accepting ? RETRY_MS : count > 2 ? 100 : any ? SWEEP_MS : -1;
+        int timeout = leaving           ? LEAVING_MS
+                      : !accepting      ? RETRY_MS
+                      : count > 2       ? LINGER_MS
+                      : connections > 0 ? SWEEP_MS
+                                        : -1;
         listener->full = false;
         if (poll(fds, (nfds_t)count, timeout) < 0)
             continue;

@@ -27,11 +27,7 @@ struct server_login {
     _Atomic int64_t everybody;
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t changed;
-    struct server_attempt *first, *last;
-    int waiting;
-    bool stopping;
+    struct server_handover attempts; /* that wait for it */
 };
 
 /* ---- the thread ---- */
@@ -47,93 +43,49 @@ static bool matches(struct server_login *login, const char *password)
     return same;
 }
 
-/* Takes the next attempt, waiting for one; NULL at the end. */
-static struct server_attempt *take(struct server_login *login, bool *stopping)
-{
-    struct server_attempt *attempt;
-    pthread_mutex_lock(&login->lock);
-    while (!login->first && !login->stopping)
-        pthread_cond_wait(&login->changed, &login->lock);
-    attempt = login->first;
-    if (attempt) {
-        login->first = attempt->next;
-        login->waiting--;
-    }
-    *stopping = login->stopping;
-    pthread_mutex_unlock(&login->lock);
-    return attempt;
-}
-
+/* Lets an attempt not count. */
 static void give_back(struct server_login *login, const struct server_address *client)
 {
     server_rate_table_give_back(login->clients, &login->each, client->bytes,
                                 server_address_significant(client));
+    server_rate_give_back(&login->all, &login->everybody);
 }
 
 static void *run(void *argument)
 {
     struct server_login *login = argument;
-    struct server_attempt *attempt;
-    bool stopping;
-    while ((attempt = take(login, &stopping))) {
-        if (stopping)
-            attempt->outcome = SERVER_LOGIN_STOPPED;
-        else if (matches(login, attempt->password))
-            attempt->outcome = SERVER_LOGIN_RIGHT;
-        else
-            attempt->outcome = SERVER_LOGIN_WRONG;
+    struct server_handed *handed;
+    while ((handed = server_handover_take(&login->attempts, 1, SERVER_HANDOVER_NEVER))) {
+        struct server_attempt *attempt = (struct server_attempt *)(void *)handed;
+        attempt->right = matches(login, attempt->password);
         explicit_bzero(attempt->password, sizeof(attempt->password));
-        if (attempt->outcome == SERVER_LOGIN_RIGHT) {
+        if (attempt->right)
             give_back(login, &attempt->client);
-            server_rate_give_back(&login->all, &login->everybody);
-        }
-        attempt->done(attempt);
+        server_handed_end(handed, SERVER_OUTCOME_DONE);
     }
     return NULL;
 }
 
-int64_t server_login_reserve(struct server_login *login, const struct server_address *client)
+int64_t server_login_admit(struct server_login *login, const struct server_address *client)
 {
+    const size_t length = server_address_significant(client);
     int64_t now = server_now();
-    int64_t wait = server_rate_table_take(login->clients, &login->each, client->bytes,
-                                          server_address_significant(client), now);
-    bool room;
+    int64_t wait = server_rate_table_take(login->clients, &login->each, client->bytes, length, now);
     if (wait > 0)
         return wait;
     wait = server_rate_take(&login->all, &login->everybody, now);
-    if (wait > 0) {
-        give_back(login, client);
-        return wait;
-    }
-    pthread_mutex_lock(&login->lock);
-    room = login->waiting < MAX_WAITING;
-    login->waiting += room;
-    pthread_mutex_unlock(&login->lock);
-    if (room)
-        return 0;
-    give_back(login, client);
-    return login->all.interval;
+    if (wait > 0)
+        server_rate_table_give_back(login->clients, &login->each, client->bytes, length);
+    return wait > 0 ? wait : 0;
 }
 
 void server_login_push(struct server_login *login, struct server_attempt *attempt)
 {
-    bool stopping;
-    attempt->next = NULL;
-    pthread_mutex_lock(&login->lock);
-    stopping = login->stopping;
-    if (!stopping) {
-        if (login->first)
-            login->last->next = attempt;
-        else
-            login->first = attempt;
-        login->last = attempt;
-        pthread_cond_signal(&login->changed);
-    }
-    pthread_mutex_unlock(&login->lock);
-    if (stopping) {
-        attempt->outcome = SERVER_LOGIN_STOPPED;
-        attempt->done(attempt);
-    }
+    if (server_handover_push(&login->attempts, &attempt->handed))
+        return;
+    explicit_bzero(attempt->password, sizeof(attempt->password));
+    give_back(login, &attempt->client);
+    attempt->handed.done(&attempt->handed);
 }
 
 /* ---- tokens ---- */
@@ -199,8 +151,7 @@ static distil_status prepare(struct server_login *login,
                              const struct server_log *log, distil_error *error)
 {
     distil_status status;
-    pthread_mutex_init(&login->lock, NULL);
-    pthread_cond_init(&login->changed, NULL);
+    server_handover_init(&login->attempts, MAX_WAITING);
     login->seconds = options->session_seconds;
     login->clients = server_rate_table_create();
     login->crypt = calloc(1, sizeof(*login->crypt));
@@ -245,11 +196,9 @@ void server_login_stop(struct server_login *login)
     if (!login || !login->started)
         return;
     login->started = false;
-    pthread_mutex_lock(&login->lock);
-    login->stopping = true;
-    pthread_cond_signal(&login->changed);
-    pthread_mutex_unlock(&login->lock);
+    server_handover_stop(&login->attempts);
     pthread_join(login->thread, NULL);
+    server_handover_finish(&login->attempts);
 }
 
 void server_login_free(struct server_login *login)
@@ -257,8 +206,7 @@ void server_login_free(struct server_login *login)
     if (!login)
         return;
     server_login_stop(login);
-    pthread_cond_destroy(&login->changed);
-    pthread_mutex_destroy(&login->lock);
+    server_handover_destroy(&login->attempts);
     server_rate_table_free(login->clients);
     server_token_keys_free(login->keys);
     free(login->crypt);

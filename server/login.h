@@ -7,6 +7,7 @@
 #define SERVER_LOGIN_H
 
 #include "server/client_address.h"
+#include "server/handover.h"
 #include "server/server.h"
 #include "server/tokens.h"
 
@@ -14,14 +15,12 @@ enum { SERVER_PASSWORD = 512 /* bytes of the longest that crypt(3) takes, with i
 
 struct server_login;
 
-/* An attempt, filled in by whoever makes it, who keeps it until done is called. */
+/* An attempt, filled in by whoever makes it. */
 struct server_attempt {
+    struct server_handed handed;
     char password[SERVER_PASSWORD]; /* wiped before done is called */
     struct server_address client;
-    enum { SERVER_LOGIN_WRONG, SERVER_LOGIN_RIGHT, SERVER_LOGIN_STOPPED } outcome;
-    void (*done)(struct server_attempt *attempt); /* called from another thread, or from push */
-    void *context;
-    struct server_attempt *next;
+    bool right; /* where the outcome is SERVER_OUTCOME_DONE */
 };
 
 /* NULL in *login where the options hold no password. A password in the options is wiped. */
@@ -33,10 +32,10 @@ void server_login_stop(struct server_login *login);
 /* Stops and frees; no attempt may come any more. */
 void server_login_free(struct server_login *login);
 
-/* Makes room for an attempt of a client: 0; else the nanoseconds after which it may try again, as it
- * or all clients together have tried too often. An attempt with the right password does not count. */
-int64_t server_login_reserve(struct server_login *login, const struct server_address *client);
-/* Hands over an attempt that there is room for. */
+/* Whether a client may make an attempt now: 0; else the nanoseconds after which it may try again, as it
+ * or all clients together have tried too often. An attempt does not count that has the right password, or is not taken. */
+int64_t server_login_admit(struct server_login *login, const struct server_address *client);
+/* Hands over an attempt that was admitted. 32 may wait. */
 void server_login_push(struct server_login *login, struct server_attempt *attempt);
 
 /* A token for who said the password, to be freed by free(); NULL when memory runs out. */

@@ -14,12 +14,6 @@ static void attempt_free(void *request)
     free(request);
 }
 
-static void on_done(struct server_attempt *attempt)
-{
-    struct server_exchange *exchange = attempt->context;
-    exchange->wake(exchange);
-}
-
 static void give_token(struct server_exchange *exchange)
 {
     struct server_json json = {0};
@@ -39,20 +33,14 @@ static void give_token(struct server_exchange *exchange)
 static void finish_login(struct server_exchange *exchange)
 {
     const struct server_attempt *attempt = exchange->request;
-    switch (attempt->outcome) {
-    case SERVER_LOGIN_RIGHT:
+    if (attempt->handed.outcome != SERVER_OUTCOME_DONE) {
+        server_fail_handed(exchange, attempt->handed.outcome, "attempts to log in");
+    } else if (attempt->right) {
         give_token(exchange);
-        break;
-    case SERVER_LOGIN_WRONG:
+    } else {
         exchange->challenge = "Bearer realm=\"distild\"";
         server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, "session_password",
                     "the session password is wrong");
-        break;
-    case SERVER_LOGIN_STOPPED:
-        exchange->retry_after = 1;
-        server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
-                    "the server stopped before the password was checked");
-        break;
     }
 }
 
@@ -99,9 +87,9 @@ static const char *read_password(struct server_exchange *exchange, char *passwor
     return wrong;
 }
 
-static bool reserve(struct server_exchange *exchange)
+static bool is_admitted(struct server_exchange *exchange)
 {
-    int64_t wait = server_login_reserve(exchange->server->login, &exchange->client);
+    int64_t wait = server_login_admit(exchange->server->login, &exchange->client);
     if (wait == 0)
         return true;
     server_fail_rate(exchange, wait, "too many attempts to log in");
@@ -131,11 +119,11 @@ void server_handle_login(struct server_exchange *exchange)
                     wrong == problem.message ? problem.field : "session_password", "%s", wrong);
         return;
     }
-    if (!reserve(exchange))
+    if (!is_admitted(exchange))
         return;
     attempt->client = exchange->client;
-    attempt->done = on_done;
-    attempt->context = exchange;
+    attempt->handed.done = server_wake_handed;
+    attempt->handed.context = exchange;
     exchange->submit = submit_login;
     exchange->finish = finish_login;
 }

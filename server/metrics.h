@@ -36,6 +36,7 @@ enum server_counter {
     SERVER_COUNT_CLOSED_RATE,      /* as its body came too slowly */
     SERVER_COUNT_CLOSED_READER,    /* as its answer was not taken */
     SERVER_COUNT_CLOSED_ADDRESS,   /* as their address had too many */
+    SERVER_COUNT_CLOSED_ROOM,      /* as they were idle, and others waited for room */
     SERVER_COUNT_LOG_ROWS,         /* predictions written to their log */
     SERVER_COUNT_LOG_FULL,         /* not written: too many waited */
     SERVER_COUNT_LOG_NO_MEMORY,    /* memory ran out */

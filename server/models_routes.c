@@ -63,27 +63,20 @@ void server_handle_models(struct server_exchange *exchange)
     server_answer(exchange, 200, &json);
 }
 
-static void on_reloaded(void *context, const struct server_reload_outcome *outcome)
-{
-    struct server_exchange *exchange = context;
-    struct server_reload_outcome *kept = exchange->request;
-    *kept = *outcome;
-    exchange->wake(exchange);
-}
-
 static void submit_reload(struct server_exchange *exchange)
 {
-    struct server_reload_outcome *outcome = exchange->request;
-    if (server_reloader_ask(exchange->server->reloader, on_reloaded, exchange, &outcome->error)) {
-        outcome->failed = server_models_count(exchange->server->models);
-        exchange->wake(exchange);
-    }
+    server_reloader_ask(exchange->server->reloader, exchange->request);
 }
 
 static void finish_reload(struct server_exchange *exchange)
 {
-    const struct server_reload_outcome *outcome = exchange->request;
+    const struct server_reload_request *request = exchange->request;
+    const struct server_reload_outcome *outcome = &request->outcome;
     struct server_json json = {0};
+    if (request->handed.outcome != SERVER_OUTCOME_DONE) {
+        server_fail_handed(exchange, request->handed.outcome, "requests to reload");
+        return;
+    }
     if (outcome->failed > 0 || outcome->catalogue == SERVER_CATALOGUE_FAILED) {
         char models[64] = "";
         if (outcome->failed > 0)
@@ -109,11 +102,14 @@ static void finish_reload(struct server_exchange *exchange)
 
 void server_handle_reload(struct server_exchange *exchange)
 {
-    exchange->request = calloc(1, sizeof(struct server_reload_outcome));
-    if (!exchange->request) {
+    struct server_reload_request *request = calloc(1, sizeof(*request));
+    if (!request) {
         server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
         return;
     }
+    request->handed.done = server_wake_handed;
+    request->handed.context = exchange;
+    exchange->request = request;
     exchange->request_free = free;
     exchange->submit = submit_reload;
     exchange->finish = finish_reload;

@@ -130,18 +130,12 @@ static bool has_recommender(struct server_exchange *exchange)
 /* Answers what was not done, of which `failed` says what that means. */
 static void fail(struct server_exchange *exchange, enum server_outcome outcome, const char *failed)
 {
-    exchange->retry_after = 1 + (int)(server_random(exchange->server) % 3);
-    if (outcome == SERVER_OUTCOME_FAILED) {
-        server_fail(exchange, 503, SERVER_ERROR_BACKEND, NULL, "%s", failed);
-    } else if (outcome == SERVER_OUTCOME_BUSY) {
-        server_count(exchange->meter, SERVER_COUNT_SHED_QUEUE, 1);
-        server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
-                    "the queue is full: too many requests to the recommender wait");
-    } else {
-        server_count(exchange->meter, SERVER_COUNT_SHED_STOPPING, 1);
-        server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
-                    "the server stopped before the request was answered");
+    if (outcome != SERVER_OUTCOME_FAILED) {
+        server_fail_handed(exchange, outcome, "requests to the recommender");
+        return;
     }
+    exchange->retry_after = 1 + (int)(server_random(exchange->server) % 3);
+    server_fail(exchange, 503, SERVER_ERROR_BACKEND, NULL, "%s", failed);
 }
 
 /* ---- POST /api/recommend ---- */
@@ -166,8 +160,8 @@ static void answer_list(struct server_exchange *exchange)
     struct server_json json = {0};
     char id[SERVER_SHOWN_TEXT];
     int i;
-    if (listing->outcome != SERVER_OUTCOME_DONE) {
-        fail(exchange, listing->outcome, "the recommendations could not be made");
+    if (listing->handed.outcome != SERVER_OUTCOME_DONE) {
+        fail(exchange, listing->handed.outcome, "the recommendations could not be made");
         return;
     }
     if (!server_shown_write(&listing->shown, server_recommender_key(recommender), id)) {
@@ -186,12 +180,6 @@ static void answer_list(struct server_exchange *exchange)
     server_answer(exchange, 200, &json);
 }
 
-static void on_listed(struct server_listing *listing)
-{
-    struct server_exchange *exchange = listing->context;
-    exchange->wake(exchange);
-}
-
 /* Hands the list over; the connection sleeps already. */
 static void submit_list(struct server_exchange *exchange)
 {
@@ -205,8 +193,8 @@ static void begin_list(struct server_exchange *exchange)
     struct server_listing *listing = exchange->request;
     listing->stock = &exchange->offer->stock;
     listing->shown.at = (int64_t)time(NULL);
-    listing->done = on_listed;
-    listing->context = exchange;
+    listing->handed.done = server_wake_handed;
+    listing->handed.context = exchange;
     if (server_catalogue_is_large(exchange->offer->catalogue)) {
         exchange->submit = submit_list;
         exchange->finish = answer_list;
@@ -280,19 +268,13 @@ void server_handle_recommend(struct server_exchange *exchange)
 
 /* ---- POST /api/recommend/score ---- */
 
-static void on_scored(struct server_scoring *scoring)
-{
-    struct server_exchange *exchange = scoring->context;
-    exchange->wake(exchange);
-}
-
 static void finish_score(struct server_exchange *exchange)
 {
     const struct server_scoring *scoring = exchange->request;
-    if (scoring->outcome == SERVER_OUTCOME_DONE)
+    if (scoring->handed.outcome == SERVER_OUTCOME_DONE)
         server_answer_static(exchange, 200, "\"Ok\"");
     else
-        fail(exchange, scoring->outcome,
+        fail(exchange, scoring->handed.outcome,
              "the score could not be written to the disk, and does not count");
 }
 
@@ -371,8 +353,8 @@ void server_handle_score(struct server_exchange *exchange)
         server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
     } else if (read_score(exchange, root, scoring)) {
         scoring->row.at_ns = wall_clock();
-        scoring->done = on_scored;
-        scoring->context = exchange;
+        scoring->handed.done = server_wake_handed;
+        scoring->handed.context = exchange;
         exchange->submit = submit_score;
         exchange->finish = finish_score;
     }

@@ -23,26 +23,6 @@ static struct server_scoring *scoring_of(struct server_handed *handed)
     return (struct server_scoring *)(void *)handed; /* which stands first in it */
 }
 
-static void end_scorings(struct server_handed *first, enum server_outcome outcome)
-{
-    while (first) {
-        struct server_scoring *scoring = scoring_of(first);
-        first = first->next; /* the scoring is its giver's once it is done */
-        scoring->outcome = outcome;
-        scoring->done(scoring);
-    }
-}
-
-static void end_listings(struct server_handed *first, enum server_outcome outcome)
-{
-    while (first) {
-        struct server_listing *listing = (struct server_listing *)(void *)first;
-        first = first->next;
-        listing->outcome = outcome;
-        listing->done(listing);
-    }
-}
-
 static distil_status store_all(struct server_recommender *recommender, struct server_handed *first,
                                distil_error *error)
 {
@@ -98,7 +78,7 @@ static void process(struct server_recommender *recommender, struct server_handed
         atomic_fetch_add_explicit(&recommender->lost, count, memory_order_relaxed);
         server_log_printf(recommender->log, SERVER_LOG_ERROR, "scores could not be kept: %s",
                           error.message);
-        end_scorings(first, SERVER_OUTCOME_FAILED);
+        server_handed_end(first, SERVER_OUTCOME_FAILED);
         return;
     }
     for (each = first; each; each = each->next) {
@@ -110,7 +90,7 @@ static void process(struct server_recommender *recommender, struct server_handed
     atomic_store_explicit(&recommender->learned,
                           server_estimator_count(recommender->stock->estimator),
                           memory_order_relaxed);
-    end_scorings(first, SERVER_OUTCOME_DONE);
+    server_handed_end(first, SERVER_OUTCOME_DONE);
 }
 
 /* Between two steps of learning. */
@@ -118,7 +98,7 @@ static void process_waiting(void *context)
 {
     struct server_recommender *recommender = context;
     struct server_handed *first =
-        server_handover_take(&recommender->scorings, MOST_TOGETHER, false);
+        server_handover_take(&recommender->scorings, MOST_TOGETHER, SERVER_HANDOVER_AT_ONCE);
     if (first)
         process(recommender, first);
 }
@@ -193,7 +173,7 @@ static void *learn_on(void *argument)
     struct server_handed *first;
     distil_error error;
     do {
-        first = server_handover_take(&recommender->scorings, MOST_TOGETHER, true);
+        first = server_handover_take(&recommender->scorings, MOST_TOGETHER, SERVER_HANDOVER_NEVER);
         if (first)
             process(recommender, first);
         if (first && server_estimator_is_due(recommender->stock->estimator) &&
@@ -205,25 +185,18 @@ static void *learn_on(void *argument)
     return NULL;
 }
 
-static enum server_outcome refusal(enum server_handing handing)
-{
-    return handing == SERVER_HANDED_FULL ? SERVER_OUTCOME_BUSY : SERVER_OUTCOME_STOPPED;
-}
-
 void server_recommender_push_scoring(struct server_recommender *recommender,
                                      struct server_scoring *scoring)
 {
-    enum server_handing handing = server_handover_push(&recommender->scorings, &scoring->handed);
-    if (handing != SERVER_HANDED)
-        end_scorings(&scoring->handed, refusal(handing));
+    if (!server_handover_push(&recommender->scorings, &scoring->handed))
+        scoring->handed.done(&scoring->handed);
 }
 
 void server_recommender_push_listing(struct server_recommender *recommender,
                                      struct server_listing *listing)
 {
-    enum server_handing handing = server_handover_push(&recommender->listings, &listing->handed);
-    if (handing != SERVER_HANDED)
-        end_listings(&listing->handed, refusal(handing));
+    if (!server_handover_push(&recommender->listings, &listing->handed))
+        listing->handed.done(&listing->handed);
 }
 
 /* ---- beginning ---- */
@@ -402,8 +375,8 @@ void server_recommender_stop(struct server_recommender *recommender)
         pthread_join(recommender->lister, NULL);
     recommender->started = 0;
     say(recommender, &recommender->ended);
-    end_scorings(server_handover_rest(&recommender->scorings), SERVER_OUTCOME_STOPPED);
-    end_listings(server_handover_rest(&recommender->listings), SERVER_OUTCOME_STOPPED);
+    server_handover_finish(&recommender->scorings);
+    server_handover_finish(&recommender->listings);
 }
 
 void server_recommender_free(struct server_recommender *recommender)

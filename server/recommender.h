@@ -18,14 +18,6 @@
 
 struct server_recommender;
 
-/* What became of something that was handed over. */
-enum server_outcome {
-    SERVER_OUTCOME_DONE,
-    SERVER_OUTCOME_FAILED, /* a score could not be written, a list not be made */
-    SERVER_OUTCOME_BUSY,   /* as many wait as may */
-    SERVER_OUTCOME_STOPPED
-};
-
 /* Items, and what was learned of them. */
 struct server_stock {
     const distil_catalogue *items;
@@ -67,16 +59,13 @@ bool server_recommender_knows(const distil_catalogue *items, const distil_info *
 /* A list to be made, filled in by whoever wants it, who keeps it and what it points to until done is
  * called. */
 struct server_listing {
-    struct server_handed handed;      /* the recommender's own */
+    struct server_handed handed;      /* FAILED: it could not be made */
     const struct server_stock *stock; /* to choose from */
     struct server_shown shown; /* its profile and time to be filled in, the rest is the list */
     /* Of the profile in words, as wide as the catalogue's vectors; NULL: nothing is known of it. */
     const float *embedding;
     int most;                      /* items, up to SERVER_SHOWN_MOST */
     long items[SERVER_SHOWN_MOST]; /* those of the list */
-    enum server_outcome outcome;
-    void (*done)(struct server_listing *listing); /* called from another thread, or from push */
-    void *context;
 };
 
 /* Makes a list; done is not called. Most of it are the items with the highest scores expected; one in
@@ -90,13 +79,10 @@ const unsigned char *server_recommender_key(const struct server_recommender *rec
 
 /* A score, filled in by whoever gives it, who keeps it until done is called. */
 struct server_scoring {
-    struct server_handed handed;      /* the recommender's own, as what stands at the end */
+    struct server_handed handed;      /* FAILED: it could not be written */
     struct server_score_row row;      /* row.item must be a string of the catalogue's */
     const struct server_stock *stock; /* of the item */
     long item;
-    enum server_outcome outcome;
-    void (*done)(struct server_scoring *scoring); /* called from another thread, or from push */
-    void *context;
     bool replaced;
     float before;
 };

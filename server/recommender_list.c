@@ -146,7 +146,7 @@ void server_recommender_list(struct server_recommender *recommender, struct serv
     float *memory = malloc(3 * (size_t)outlook.items * sizeof(*memory));
     struct choices best = {0}, trials = {0};
     uint64_t state;
-    listing->outcome = SERVER_OUTCOME_FAILED;
+    listing->handed.outcome = SERVER_OUTCOME_FAILED;
     listing->shown.count = 0;
     if (memory && server_shown_begin(&listing->shown)) {
         memcpy(&state, listing->shown.number, sizeof(state));
@@ -154,7 +154,7 @@ void server_recommender_list(struct server_recommender *recommender, struct serv
         choose(&outlook, listing->most, &state, &best, &trials);
         fill(&outlook, &best, listing);
         fill(&outlook, &trials, listing);
-        listing->outcome = SERVER_OUTCOME_DONE;
+        listing->handed.outcome = SERVER_OUTCOME_DONE;
         atomic_fetch_add_explicit(&recommender->lists, 1, memory_order_relaxed);
     }
     free(memory);
@@ -164,10 +164,10 @@ void *server_recommender_list_on(void *argument)
 {
     struct server_recommender *recommender = argument;
     struct server_handed *handed;
-    while ((handed = server_handover_take(&recommender->listings, 1, true))) {
+    while ((handed = server_handover_take(&recommender->listings, 1, SERVER_HANDOVER_NEVER))) {
         struct server_listing *listing = (struct server_listing *)(void *)handed;
         server_recommender_list(recommender, listing);
-        listing->done(listing);
+        handed->done(handed);
     }
     return NULL;
 }

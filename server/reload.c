@@ -6,19 +6,13 @@
 #include <string.h>
 #include <time.h>
 
-struct asker {
-    server_reload_done *done;
-    void *context;
-    struct asker *next;
-};
+enum { MAX_WAITING = 64 };
 
 struct server_reloader {
     struct server_reload_settings settings;
     pthread_t thread;
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t asked;
-    bool wanted, stop;
-    struct asker *askers;
+    bool started;
+    struct server_handover requests; /* that wait for it */
 };
 
 void server_reload_note(struct server_reload_record *record, bool succeeded)
@@ -122,33 +116,21 @@ static void reload_catalogue(const struct server_reloader *reloader,
 static void *run(void *argument)
 {
     struct server_reloader *reloader = argument;
-    for (;;) {
-        struct asker *askers;
+    struct server_handed *first, *each;
+    while (
+        (first = server_handover_take(&reloader->requests, MAX_WAITING, SERVER_HANDOVER_NEVER))) {
         struct server_reload_outcome outcome = {0};
         int i;
-        pthread_mutex_lock(&reloader->lock);
-        while (!reloader->wanted && !reloader->stop)
-            pthread_cond_wait(&reloader->asked, &reloader->lock);
-        if (!reloader->wanted) {
-            pthread_mutex_unlock(&reloader->lock);
-            return NULL;
-        }
-        reloader->wanted = false;
-        askers = reloader->askers;
-        reloader->askers = NULL;
-        pthread_mutex_unlock(&reloader->lock);
         for (i = 0; i < server_models_count(reloader->settings.models); i++)
             reload_one(reloader, i, &outcome);
         server_reload_note(&reloader->settings.records[SERVER_RELOAD_MODELS], outcome.failed == 0);
         if (reloader->settings.offers)
             reload_catalogue(reloader, &outcome);
-        while (askers) {
-            struct asker *asker = askers;
-            askers = asker->next;
-            asker->done(asker->context, &outcome);
-            free(asker);
-        }
+        for (each = first; each; each = each->next)
+            ((struct server_reload_request *)(void *)each)->outcome = outcome;
+        server_handed_end(first, SERVER_OUTCOME_DONE);
     }
+    return NULL;
 }
 
 distil_status server_reloader_start(const struct server_reload_settings *settings,
@@ -158,45 +140,37 @@ distil_status server_reloader_start(const struct server_reload_settings *setting
     if (!made)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for reloading models");
     made->settings = *settings;
-    pthread_mutex_init(&made->lock, NULL); /* neither can fail on Linux */
-    pthread_cond_init(&made->asked, NULL);
-    if (pthread_create(&made->thread, NULL, run, made)) {
-        pthread_cond_destroy(&made->asked);
-        pthread_mutex_destroy(&made->lock);
-        free(made);
+    server_handover_init(&made->requests, MAX_WAITING);
+    made->started = pthread_create(&made->thread, NULL, run, made) == 0;
+    if (!made->started) {
+        server_reloader_free(made);
         return distil_fail(error, DISTIL_SYSTEM, "the thread that reloads could not be started");
     }
     *reloader = made;
     return DISTIL_OK;
 }
 
-distil_status server_reloader_ask(struct server_reloader *reloader, server_reload_done *done,
-                                  void *context, distil_error *error)
+void server_reloader_ask(struct server_reloader *reloader, struct server_reload_request *request)
 {
-    struct asker *asker = NULL;
-    if (done && !(asker = malloc(sizeof(*asker))))
-        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for a reload");
-    pthread_mutex_lock(&reloader->lock);
-    if (asker) {
-        *asker = (struct asker){.done = done, .context = context, .next = reloader->askers};
-        reloader->askers = asker;
-    }
-    reloader->wanted = true;
-    pthread_cond_signal(&reloader->asked);
-    pthread_mutex_unlock(&reloader->lock);
-    return DISTIL_OK;
+    if (!server_handover_push(&reloader->requests, &request->handed))
+        request->handed.done(&request->handed);
+}
+
+void server_reloader_stop(struct server_reloader *reloader)
+{
+    if (!reloader || !reloader->started)
+        return;
+    reloader->started = false;
+    server_handover_stop(&reloader->requests);
+    pthread_join(reloader->thread, NULL);
+    server_handover_finish(&reloader->requests);
 }
 
 void server_reloader_free(struct server_reloader *reloader)
 {
     if (!reloader)
         return;
-    pthread_mutex_lock(&reloader->lock);
-    reloader->stop = true;
-    pthread_cond_signal(&reloader->asked);
-    pthread_mutex_unlock(&reloader->lock);
-    pthread_join(reloader->thread, NULL);
-    pthread_cond_destroy(&reloader->asked);
-    pthread_mutex_destroy(&reloader->lock);
+    server_reloader_stop(reloader);
+    server_handover_destroy(&reloader->requests);
     free(reloader);
 }

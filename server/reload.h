@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "server/handover.h"
 #include "server/models.h"
 #include "server/offers.h"
 
@@ -41,8 +42,11 @@ struct server_reload_outcome {
     distil_error error; /* of the first that failed */
 };
 
-/* Called when a reload has ended, by its thread. */
-typedef void server_reload_done(void *context, const struct server_reload_outcome *outcome);
+/* Asks for a reload; filled in by whoever asks. */
+struct server_reload_request {
+    struct server_handed handed;
+    struct server_reload_outcome outcome; /* where handed's is DONE */
+};
 
 /* What is reloaded, and where it is noted. All that they point to must outlive the reloader. */
 struct server_reload_settings {
@@ -58,12 +62,13 @@ struct server_reload_settings {
 
 distil_status server_reloader_start(const struct server_reload_settings *settings,
                                     struct server_reloader **reloader, distil_error *error);
-/* Asks for a reload, from any thread, and returns at once. While one is under way, however often it
- * is asked for, one more follows. done, where not NULL, is called when the reload that begins after
- * this call has ended; DISTIL_NO_MEMORY. */
-distil_status server_reloader_ask(struct server_reloader *reloader, server_reload_done *done,
-                                  void *context, distil_error *error);
-/* Ends after the reload that is under way. NULL is ignored. */
+/* Hands a request over: done is called when the reload that begins after this call has ended. However many
+ * are handed over while one is under way, up to 64, one more follows. */
+void server_reloader_ask(struct server_reloader *reloader, struct server_reload_request *request);
+/* Ends after the reload that is under way; requests that wait, and those to come, end as stopped. NULL is
+ * ignored. */
+void server_reloader_stop(struct server_reloader *reloader);
+/* Stops and frees; nobody may ask any more. NULL is ignored. */
 void server_reloader_free(struct server_reloader *reloader);
 
 #endif

@@ -377,23 +377,29 @@ static void reload_credentials(struct server *server)
         server_log_printf(log, SERVER_LOG_INFO, "the certificate was reloaded");
 }
 
-static void reload_ended(void *context, const struct server_reload_outcome *outcome)
+static void on_reloaded(struct server_handed *handed)
 {
-    (void)context;
-    (void)outcome;
-    server_notify_ready();
+    if (handed->outcome != SERVER_OUTCOME_STOPPED)
+        server_notify_ready();
+    free(handed);
 }
 
 void server_reload(struct server *server)
 {
-    distil_error error;
+    struct server_reload_request *request;
     if (server_get_state(server) == SERVER_LOADING)
         return;
     server_notify_reloading();
     reload_credentials(server);
-    if (server_reloader_ask(server->reloader, reload_ended, NULL, &error))
+    request = calloc(1, sizeof(*request));
+    if (!request) {
         server_log_printf(&server->options.log, SERVER_LOG_ERROR,
-                          "the models were not reloaded: %s", error.message);
+                          "the models were not reloaded: out of memory");
+        server_notify_ready();
+        return;
+    }
+    request->handed.done = on_reloaded;
+    server_reloader_ask(server->reloader, request);
 }
 
 int server_port(const struct server *server)
@@ -446,13 +452,14 @@ void server_free(struct server *server)
         server_queue_close(server->queue);
     server_workers_free(server->workers);
     server_recommender_stop(server->recommender);
+    /* before what it replaces, so that nothing new comes when that has ended */
+    server_reloader_stop(server->reloader);
     server_offers_stop(server->offers);
-    server_reader_free(server->reader);
     server_login_stop(server->login);
-    server_drift_monitor_free(server->drift);
-    server_reloader_free(server->reloader);
-    /* after which no connection is suspended */
+    server_drift_monitor_stop(server->drift);
     server_prediction_log_end_feedback(server->predictions);
+    /* last, as the others have it write the answers to large requests; after it no connection is suspended */
+    server_reader_stop(server->reader);
     flush(server);
     server_http_free(server->http);
     server_listener_free(server->listener);
@@ -466,6 +473,9 @@ void server_free(struct server *server)
     server_login_free(server->login);
     server_recommender_free(server->recommender);
     server_offers_free(server->offers);
+    server_reader_free(server->reader);
+    server_drift_monitor_free(server->drift);
+    server_reloader_free(server->reloader);
     server_models_free(server->models);
     server_metrics_free(server->metrics);
     server_peers_free(server->peers);

@@ -81,27 +81,12 @@ static void answer_matches(struct server_exchange *exchange, const struct simila
     server_answer(exchange, 200, &json);
 }
 
-/* Answers a question that was not looked into. */
-static void fail_search(struct server_exchange *exchange, const struct server_search *search)
-{
-    exchange->job.status = DISTIL_BUSY;
-    exchange->job.fate = search->outcome == SERVER_SEARCH_LATE ? SERVER_EXPIRED : SERVER_STOPPED;
-    if (search->outcome != SERVER_SEARCH_FULL) {
-        server_job_succeeded(exchange, 500);
-        return;
-    }
-    exchange->retry_after = 1 + (int)(server_random(exchange->server) % 3);
-    server_count(exchange->meter, SERVER_COUNT_SHED_QUEUE, 1);
-    server_fail(exchange, 503, SERVER_ERROR_OVERLOADED, NULL,
-                "the queue is full: too many searches of the catalogue wait");
-}
-
 static void finish_search(struct server_exchange *exchange)
 {
     const struct similar *similar = exchange->request;
     const struct server_search *search = &similar->search;
-    if (search->outcome != SERVER_SEARCH_DONE)
-        fail_search(exchange, search);
+    if (search->handed.outcome != SERVER_OUTCOME_DONE)
+        server_fail_handed(exchange, search->handed.outcome, "searches of the catalogue");
     else if (search->status == DISTIL_INVALID)
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "vector", "`vector`: %s",
                     search->error.message);
@@ -113,12 +98,6 @@ static void finish_search(struct server_exchange *exchange)
 }
 
 /* ---- the search ---- */
-
-static void on_found(struct server_search *search)
-{
-    struct server_exchange *exchange = search->context;
-    exchange->wake(exchange);
-}
 
 static void submit_search(struct server_exchange *exchange)
 {
@@ -140,8 +119,8 @@ static void begin_search(struct server_exchange *exchange)
         return;
     }
     search->deadline = exchange->job.deadline;
-    search->done = on_found;
-    search->context = exchange;
+    search->handed.done = server_wake_handed;
+    search->handed.context = exchange;
     if (server_catalogue_is_large(exchange->offer->catalogue)) {
         exchange->submit = submit_search;
         exchange->finish = finish_search;

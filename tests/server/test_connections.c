@@ -245,6 +245,48 @@ START_TEST(connections_of_one_address_are_limited)
 }
 END_TEST
 
+/* At the limit, the connection goes that has been idle the longest, and none that is in use. */
+START_TEST(idle_connections_make_room)
+{
+    enum { LIMIT = 3 };
+    struct fixture f;
+    struct client busy, idle, recent, next;
+    struct reply reply;
+    int64_t began;
+    prepare(&f, "fake:slow=2500");
+    f.options.max_connections = LIMIT;
+    begin(&f);
+    load(&f);
+    ck_assert(client_open(&busy, f.port));
+    client_request(&busy, "GET", "/health", NULL, &reply);
+    ck_assert(client_send_text(&busy, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 12"
+                                      "\r\n\r\n{\"text\":\"x\"}"));
+    ck_assert(client_open(&idle, f.port));
+    client_request(&idle, "GET", "/health", NULL, &reply);
+    pause_ms(200);
+    ck_assert(client_open(&recent, f.port));
+    client_request(&recent, "GET", "/health", NULL, &reply);
+    began = server_now();
+    ck_assert(client_open(&next, f.port));
+    client_request(&next, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    ck_assert_double_ge(seconds_since(began), 0.7); /* nobody's was idle for a second */
+    ck_assert_double_lt(seconds_since(began), 20);
+    ck_assert(client_is_closed(&idle));
+    client_request(&recent, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    client_read(&busy, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_close(&idle); /* before the next one's counting request */
+    client_close(&recent);
+    pause_ms(100);
+    ck_assert_double_eq(closed(f.port, "connection_limit"), 1);
+    client_close(&busy);
+    client_close(&next);
+    stop(&f);
+}
+END_TEST
+
 static struct sockaddr_storage address_number(int i)
 {
     struct sockaddr_storage storage = {0};
@@ -460,6 +502,7 @@ int main(void)
         patience_within_the_limits,
         a_reader_that_does_not_read_is_cut,
         connections_of_one_address_are_limited,
+        idle_connections_make_room,
         peers_are_counted,
         no_descriptor_left,
         unix_socket,

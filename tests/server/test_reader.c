@@ -2,7 +2,8 @@
 #include "server/reader.h"
 
 #include <check.h>
-#include <stdatomic.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,36 @@ START_TEST(large_requests_can_be_wrong)
 }
 END_TEST
 
+/* While one is read that takes long. */
+START_TEST(large_requests_learn_of_their_deadline_in_time)
+{
+    struct fixture f;
+    struct client first, late;
+    struct reply reply;
+    int64_t began;
+    start(&f, "fake:read=1500");
+    ck_assert(client_open(&first, f.port));
+    ck_assert(client_open(&late, f.port));
+    send_large(&first, 0, "X-Request-Timeout-Ms: 700\r\n");
+    pause_ms(50);
+    began = server_now();
+    send_large(&late, 1, "X-Request-Timeout-Ms: 100\r\n");
+    client_read(&late, false, &reply);
+    expect_reply(&reply, 504, "the deadline of 100 ms passed");
+    ck_assert_double_ge(seconds_since(began), 0.1);
+    ck_assert_double_lt(seconds_since(began), 1);
+    /* the next request of its connection waits for its turn */
+    client_request(&late, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    client_read(&first, false, &reply); /* its own was over when it had been read */
+    expect_reply(&reply, 504, "the deadline of 700 ms passed");
+    ck_assert_int_eq(fake_computed_texts(), 0);
+    client_close(&first);
+    client_close(&late);
+    stop(&f);
+}
+END_TEST
+
 /* Neither one whose time is over nor one whose client has gone is read when its turn comes. */
 START_TEST(large_requests_in_vain_are_not_read)
 {
@@ -162,55 +193,88 @@ END_TEST
 
 /* ---- the thread ---- */
 
-struct noted {
-    struct server_reading reading; /* first: the two share their address */
-    atomic_int *turn;
-    int was, ended;
+/* The readings of a test, in which the thread stays until it is let go. */
+struct stage {
+    sem_t entered, go;
+    int turns; /* the thread's, and read between its turns */
 };
 
-static void on_read(struct server_reading *reading, bool ending)
+struct noted {
+    struct server_reading reading; /* first: the two share their address */
+    struct stage *stage;
+    int was;
+    enum server_turn turn;
+};
+
+static void on_read(struct server_reading *reading, enum server_turn turn)
 {
     struct noted *noted = (struct noted *)(void *)reading;
-    pause_ms(50);
-    noted->ended = ending;
-    noted->was = 1 + atomic_fetch_add(noted->turn, 1);
+    noted->turn = turn;
+    noted->was = ++noted->stage->turns;
+    sem_post(&noted->stage->entered);
+    sem_wait(&noted->stage->go);
+}
+
+static void next_turn(struct stage *stage)
+{
+    sem_post(&stage->go);
+    sem_wait(&stage->entered);
+}
+
+static void *let_go_later(void *argument)
+{
+    struct stage *stage = argument;
+    pause_ms(300);
+    sem_post(&stage->go);
+    sem_post(&stage->go);
+    return NULL;
 }
 
 START_TEST(what_waits_is_bounded_and_ordered)
 {
-    const size_t bytes[] = {150, 40, 61, 60, 0};
-    const bool fits[] = {true, false, false, false, true};
-    const size_t later[] = {40, 61, 60, 0};
-    const bool fits_later[] = {true, false, true, true};
+    const size_t bytes[] = {150, 40, 61, 60, 0, 40, 61, 60, 0};
+    const bool fits[] = {true, false, false, false, true, true, false, true, true};
     struct server_reader *reader;
+    struct stage stage = {.turns = 0};
     struct noted noted[9];
-    atomic_int turn;
+    pthread_t later;
     int i;
-    atomic_init(&turn, 0);
+    sem_init(&stage.entered, 0, 0);
+    sem_init(&stage.go, 0, 0);
     for (i = 0; i < 9; i++)
-        noted[i] = (struct noted){
-            .reading = {.bytes = i < 5 ? bytes[i] : later[i - 5], .read = on_read}, .turn = &turn};
+        noted[i] = (struct noted){.reading = {.bytes = bytes[i], .read = on_read}, .stage = &stage};
     ck_assert_int_eq(server_reader_start(100, &reader, NULL), DISTIL_OK);
-    for (i = 0; i < 5; i++) /* the first is over the limit, and alone */
+    for (i = 0; i < 9; i++) {
         ck_assert_int_eq(server_reader_push(reader, &noted[i].reading), fits[i]);
-    while (atomic_load(&turn) < 2)
-        pause_ms(1);
-    pause_ms(5);
-    for (i = 5; i < 9; i++)
-        ck_assert_int_eq(server_reader_push(reader, &noted[i].reading), fits_later[i - 5]);
-    pause_ms(10);
+        if (i == 0) /* it is over the limit, and alone */
+            sem_wait(&stage.entered);
+        if (i == 4)
+            next_turn(&stage);
+    }
+    ck_assert_int_eq(noted[4].was, 2);
+    next_turn(&stage);
+    ck_assert_int_eq(noted[8].was, 3); /* an answer to be written goes before what is to be read */
+    next_turn(&stage);
+    ck_assert_int_eq(noted[5].was, 4);
+    ck_assert_int_eq(noted[5].turn, SERVER_TURN);
+    ck_assert_int_eq(pthread_create(&later, NULL, let_go_later, &stage), 0);
     server_reader_free(reader);
-    ck_assert(noted[0].was == 1 && noted[4].was == 2 && noted[5].was == 3);
-    ck_assert(noted[7].was == 4 && noted[8].was == 5);
-    ck_assert(!noted[5].ended && noted[7].ended && noted[8].ended);
+    pthread_join(later, NULL);
+    ck_assert_int_eq(noted[7].was, 5);
+    ck_assert_int_eq(noted[7].turn, SERVER_TURN_ENDING);
+    sem_destroy(&stage.entered);
+    sem_destroy(&stage.go);
 }
 END_TEST
 
 int main(void)
 {
     const TTest *const tests[] = {
-        large_requests_hold_nobody_up,       large_requests_can_be_wrong,
-        large_requests_in_vain_are_not_read, the_end_answers_large_requests,
+        large_requests_hold_nobody_up,
+        large_requests_can_be_wrong,
+        large_requests_learn_of_their_deadline_in_time,
+        large_requests_in_vain_are_not_read,
+        the_end_answers_large_requests,
         what_waits_is_bounded_and_ordered,
     };
     return run_tests("reader", 30, tests, sizeof(tests) / sizeof(*tests));

@@ -512,7 +512,7 @@ static struct server_shown list(struct fixture *f, int age, const float *embeddi
         .embedding = embedding,
         .most = most};
     server_recommender_list(f->recommender, &listing);
-    ck_assert_int_eq(listing.outcome, SERVER_OUTCOME_DONE);
+    ck_assert_int_eq(listing.handed.outcome, SERVER_OUTCOME_DONE);
     memcpy(items, listing.items, sizeof(listing.items));
     return listing.shown;
 }
@@ -523,18 +523,19 @@ struct waiting {
     atomic_int ended;
 };
 
-static void on_done(struct server_scoring *scoring)
+static void on_done(struct server_handed *handed)
 {
-    atomic_store(&((struct waiting *)scoring->context)->ended, 1);
+    atomic_store(&((struct waiting *)handed->context)->ended, 1);
 }
 
 static int give(struct fixture *f, const struct server_shown *shown, long item, float score)
 {
-    struct waiting waiting = {.scoring = {.stock = &f->stock, .item = item, .done = on_done}};
+    struct waiting waiting = {
+        .scoring = {.stock = &f->stock, .item = item, .handed.done = on_done}};
     const char *name = distil_catalogue_cell(f->catalogue, item, 0);
     int place = server_shown_find(shown, name);
     ck_assert_int_ge(place, 0);
-    waiting.scoring.context = &waiting;
+    waiting.scoring.handed.context = &waiting;
     waiting.scoring.row = (struct server_score_row){.item = name,
                                                     .profile = shown->profile,
                                                     .similarity = shown->similarities[place],
@@ -544,7 +545,7 @@ static int give(struct fixture *f, const struct server_shown *shown, long item, 
     server_recommender_push_scoring(f->recommender, &waiting.scoring);
     while (!atomic_load(&waiting.ended))
         usleep(100);
-    return waiting.scoring.outcome;
+    return waiting.scoring.handed.outcome;
 }
 
 START_TEST(near_items_come_first_and_all_are_there)

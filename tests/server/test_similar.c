@@ -9,6 +9,7 @@
 #include "server/internal.h"
 #include "server/offers.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 #include "weights/catalogue.h"
 
 enum { ITEMS = 16384, WIDTH = 64, NAME = 12, WAITING = 256 };
@@ -79,9 +80,9 @@ struct holding {
     sem_t held, go;
 };
 
-static void hold(struct server_search *search)
+static void hold(struct server_handed *handed)
 {
-    struct holding *holding = search->context;
+    struct holding *holding = handed->context;
     sem_post(&holding->held);
     sem_wait(&holding->go);
 }
@@ -92,8 +93,7 @@ static void begin_holding(struct holding *holding, struct server *server)
     holding->search = (struct server_search){.vector = holding->vector,
                                              .limit = 1,
                                              .matches = &holding->match,
-                                             .done = hold,
-                                             .context = holding};
+                                             .handed = {.done = hold, .context = holding}};
     sem_init(&holding->held, 0, 0);
     sem_init(&holding->go, 0, 0);
     ck_assert(server_catalogue_is_large(holding->offer->catalogue));
@@ -119,9 +119,9 @@ static void send_question(struct client *client, int port, const char *headers)
     ck_assert(client_send_text(client, text));
 }
 
-static void count(struct server_search *search)
+static void count(struct server_handed *handed)
 {
-    sem_post(search->context);
+    sem_post(handed->context);
 }
 
 START_TEST(a_full_queue_is_said_at_once)
@@ -141,8 +141,7 @@ START_TEST(a_full_queue_is_said_at_once)
         waiting[i] = (struct server_search){.vector = holding.vector,
                                             .limit = 1,
                                             .matches = &matches[i],
-                                            .done = count,
-                                            .context = &ended};
+                                            .handed = {.done = count, .context = &ended}};
         server_catalogue_push(holding.offer->catalogue, &waiting[i]);
     }
     send_question(&client, s.f.port, "");
@@ -253,18 +252,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("similar");
-    TCase *cases = tcase_create("cases");
-    SRunner *runner;
-    int failed;
-    tcase_set_timeout(cases, 120);
-    tcase_add_test(cases, a_full_queue_is_said_at_once);
-    tcase_add_test(cases, a_deadline_that_passes_ends_a_search);
-    tcase_add_test(cases, another_catalogue_takes_the_place_of_the_one_before);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    const TTest *const tests[] = {
+        a_full_queue_is_said_at_once,
+        a_deadline_that_passes_ends_a_search,
+        another_catalogue_takes_the_place_of_the_one_before,
+    };
+    return run_tests("similar", 120, tests, sizeof(tests) / sizeof(*tests));
 }
