@@ -17,6 +17,10 @@ static const double walk = 0.001;        /* variance a factor gains with each ba
 static const double noise = 0.04;        /* variance of a time around what is expected: 20% */
 /* A batch that was held up by something else may take any time. */
 static const double least_surprise = -0.5, most_surprise = 1.0;
+/* Batches after which the scale is settled. */
+static const int settled = 16;
+/* Standard deviations under the estimate that are no more in doubt. */
+static const double doubt = 2;
 static const double least_factor = 0.001;
 /* What fewer cores are taken to need of the time that more cores did, core by core, until they are
  * seen: little enough for them to be tried. */
@@ -61,6 +65,21 @@ double server_cost_estimate(const struct server_cost *cost, const struct server_
     return parts[0] * cost->factor[0] + parts[1] * cost->factor[1] + parts[2] * cost->factor[2];
 }
 
+double server_cost_at_least(const struct server_cost *cost, const struct server_load *load)
+{
+    double parts[TERMS], sum = 0, variance = 0;
+    int i, k;
+    parts_of(cost, load, parts);
+    for (i = 0; i < TERMS; i++) {
+        parts[i] *= cost->factor[i];
+        sum += parts[i];
+    }
+    for (i = 0; i < TERMS; i++)
+        for (k = 0; k < TERMS; k++)
+            variance += parts[i] * parts[k] * cost->spread[i][k];
+    return fmax(sum - doubt * sqrt(fmax(variance, 0)), 0);
+}
+
 /* One step of the filter: h says how much each factor counts for in the expected time. */
 static void correct(struct server_cost *cost, const double h[TERMS], double surprise)
 {
@@ -91,12 +110,15 @@ void server_cost_observe(struct server_cost *cost, const struct server_load *loa
     double h[TERMS], expected = server_cost_estimate(cost, load);
     double surprise = nanoseconds / expected - 1;
     int i;
-    if (!cost->observed) { /* nothing was known of the scale */
+    /* nothing is known of the scale, or only what a batch took that something else held up */
+    if (!cost->observed || (cost->observed < settled && surprise < least_surprise)) {
         for (i = 0; i < TERMS; i++)
             cost->factor[i] *= nanoseconds / expected;
-        cost->observed = true;
+        cost->observed++;
         return;
     }
+    if (cost->observed < settled)
+        cost->observed++;
     if (surprise < least_surprise)
         surprise = least_surprise;
     if (surprise > most_surprise)

@@ -19,7 +19,7 @@ struct server_cost {
     double seed[SERVER_COST_TERMS];   /* nanoseconds: of a batch, a token, a squared token */
     double factor[SERVER_COST_TERMS]; /* by which they have turned out to differ from the seed */
     double spread[SERVER_COST_TERMS][SERVER_COST_TERMS]; /* covariance of the factors */
-    bool observed;
+    int observed;                                        /* batches, counted while they are few */
 };
 
 /* What is to be computed: batches, and the tokens and squares of their texts together. */
@@ -28,7 +28,9 @@ struct server_load {
 };
 
 void server_cost_init(struct server_cost *cost, const distil_info *info, int cores);
-/* Learns from batches that took nanoseconds. A single strange time moves it little. */
+/* Learns from batches that took nanoseconds. A single strange time moves it little; but of the first
+ * few batches, one that takes less than half of what was expected sets the scale anew: a batch may be
+ * held up by something else, and none is faster than it can be. */
 void server_cost_observe(struct server_cost *cost, const struct server_load *load,
                          double nanoseconds);
 /* The same for one kind among the costs of a model on lanes of several kinds (kinds), of which kind 0
@@ -39,6 +41,9 @@ void server_costs_observe(struct server_cost *costs, int kinds, int kind,
                           const struct server_load *load, double nanoseconds, bool crowded);
 /* Nanoseconds. */
 double server_cost_estimate(const struct server_cost *cost, const struct server_load *load);
+/* Nanoseconds under which it can hardly be, as far as what was observed says: little or nothing while few
+ * batches of the kind were, near the estimate when many were. */
+double server_cost_at_least(const struct server_cost *cost, const struct server_load *load);
 /* Tokens of a batch, of texts of a mean length, beyond which more would save next to nothing, or
  * take longer than most_ns though most of that time goes to tokens already; at most max_tokens, at
  * least 1. */

@@ -135,30 +135,43 @@ static double running_time(const struct server_queue *queue, int64_t now)
     return sum / queue->lanes->cores;
 }
 
+enum sureness { EXPECTED, AT_LEAST };
+
 /* Nanoseconds that the jobs of a flow take on all cores, a batch on each share. */
-static double flow_time(const struct server_queue *queue, const struct server_flow *flow)
+static double flow_time(const struct server_queue *queue, const struct server_flow *flow,
+                        enum sureness sureness)
 {
     const struct server_waiting waiting = {
         .texts = flow->texts, .tokens = flow->tokens, .squares = flow->squares};
+    const struct server_cost *cost = &flow->model->costs[queue->lanes->kinds - 1];
     if (flow->texts == 0)
         return 0;
-    return server_plan_time(&flow->model->costs[queue->lanes->kinds - 1], queue->lanes->shares,
-                            &waiting, &queue->limits, NULL);
+    if (sureness == AT_LEAST)
+        return server_plan_least_time(cost, queue->lanes->shares, &waiting, &queue->limits);
+    return server_plan_time(cost, queue->lanes->shares, &waiting, &queue->limits, NULL);
 }
 
 /* Nanoseconds that a job which comes now to a flow has to wait: for all that waits, but as flows
  * take turns, no longer than its own flow takes with as much of each other in between. */
 static double wait_time(const struct server_queue *queue, const struct server_flow *own,
-                        int64_t now)
+                        int64_t now, enum sureness sureness)
 {
     const struct server_flow *flow;
-    double all = 0, turns = 0, mine = own ? flow_time(queue, own) : 0;
+    double all = 0, turns = 0, mine = own ? flow_time(queue, own, sureness) : 0;
     for (flow = queue->backlog.head; flow; flow = flow->next) {
-        double time = flow_time(queue, flow);
+        double time = flow_time(queue, flow, sureness);
         all += time;
         turns += time < mine ? time : mine;
     }
     return running_time(queue, now) + (own && turns < all ? turns : all);
+}
+
+/* Whether a job has to wait for longer than most, as is expected and hardly in doubt: a client that is
+ * sent away for nothing stays away for as long as it was told to. */
+static bool is_too_long(const struct server_queue *queue, const struct server_flow *own,
+                        int64_t now, int64_t expected, int64_t most)
+{
+    return expected > most && wait_time(queue, own, now, AT_LEAST) > (double)most;
 }
 
 /* ---- room ---- */
@@ -171,7 +184,7 @@ bool server_queue_full(struct server_queue *queue, int64_t *wait)
     full = backlog->waiting >= queue->options.max_texts ||
            backlog->waiting_tokens >= queue->options.max_tokens;
     if (full)
-        *wait = (int64_t)wait_time(queue, NULL, server_now());
+        *wait = (int64_t)wait_time(queue, NULL, server_now(), EXPECTED);
     pthread_mutex_unlock(&queue->lock);
     return full;
 }
@@ -181,16 +194,19 @@ enum server_room server_queue_reserve(struct server_queue *queue, const struct s
 {
     const struct server_queue_options *options = &queue->options;
     struct server_backlog *backlog = &queue->backlog;
+    const struct server_flow *own;
     enum server_room room = SERVER_ROOM;
     int64_t now = server_now();
     pthread_mutex_lock(&queue->lock);
-    *wait = (int64_t)wait_time(queue, server_backlog_flow(&queue->backlog, job), now);
+    own = server_backlog_flow(backlog, job);
+    *wait = (int64_t)wait_time(queue, own, now, EXPECTED);
     if (backlog->waiting > 0 && (job->count > options->max_texts - backlog->waiting ||
                                  job->tokens > options->max_tokens - backlog->waiting_tokens))
         room = SERVER_ROOM_FULL;
-    else if (backlog->waiting > 0 && options->max_wait > 0 && *wait > options->max_wait)
+    else if (backlog->waiting > 0 && options->max_wait > 0 &&
+             is_too_long(queue, own, now, *wait, options->max_wait))
         room = SERVER_ROOM_SLOW;
-    else if (job->deadline > 0 && now + *wait > job->deadline)
+    else if (job->deadline > 0 && is_too_long(queue, own, now, *wait, job->deadline - now))
         room = SERVER_ROOM_LATE;
     if (room == SERVER_ROOM) {
         backlog->waiting += job->count;
@@ -214,7 +230,7 @@ int64_t server_queue_drain_time(struct server_queue *queue)
 {
     double time;
     pthread_mutex_lock(&queue->lock);
-    time = wait_time(queue, NULL, server_now());
+    time = wait_time(queue, NULL, server_now(), EXPECTED);
     pthread_mutex_unlock(&queue->lock);
     return (int64_t)time;
 }

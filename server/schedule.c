@@ -12,23 +12,38 @@ bool server_lane_is_idle(const struct server_lane *lane, const bool *busy)
     return true;
 }
 
-double server_plan_time(const struct server_cost *cost, int parallel,
-                        const struct server_waiting *waiting, const struct server_limits *limits,
-                        int *budget)
+/* What one of the lanes computes of what waits. */
+static struct server_load share_of(const struct server_cost *cost, int parallel,
+                                   const struct server_waiting *waiting,
+                                   const struct server_limits *limits, int *budget)
 {
     double length = waiting->squares / waiting->tokens; /* of the text that a mean token is in */
     double tokens =
         (double)waiting->tokens / (parallel < waiting->texts ? parallel : waiting->texts);
     int most =
         server_cost_budget(cost, length, (double)limits->max_batch_time, limits->max_batch_tokens);
-    struct server_load load;
     if (tokens < waiting->first)
         tokens = waiting->first;
-    load = (struct server_load){
-        .batches = ceil(tokens / most), .tokens = tokens, .squares = tokens * length};
     if (budget)
         *budget = tokens < most ? (int)ceil(tokens) : most;
+    return (struct server_load){
+        .batches = ceil(tokens / most), .tokens = tokens, .squares = tokens * length};
+}
+
+double server_plan_time(const struct server_cost *cost, int parallel,
+                        const struct server_waiting *waiting, const struct server_limits *limits,
+                        int *budget)
+{
+    struct server_load load = share_of(cost, parallel, waiting, limits, budget);
     return server_cost_estimate(cost, &load);
+}
+
+double server_plan_least_time(const struct server_cost *cost, int parallel,
+                              const struct server_waiting *waiting,
+                              const struct server_limits *limits)
+{
+    struct server_load load = share_of(cost, parallel, waiting, limits, NULL);
+    return server_cost_at_least(cost, &load);
 }
 
 struct server_plan server_plan_batch(const struct server_lanes *lanes, const bool *busy,

@@ -40,5 +40,9 @@ struct server_plan server_plan_batch(const struct server_lanes *lanes, const boo
 double server_plan_time(const struct server_cost *cost, int parallel,
                         const struct server_waiting *waiting, const struct server_limits *limits,
                         int *budget);
+/* The same, as short as it may turn out to be: server_cost_at_least. */
+double server_plan_least_time(const struct server_cost *cost, int parallel,
+                              const struct server_waiting *waiting,
+                              const struct server_limits *limits);
 
 #endif

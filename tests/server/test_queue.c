@@ -375,11 +375,18 @@ START_TEST(room_is_bounded)
 END_TEST
 
 /* Makes the queue believe that a batch takes a second, whatever its tokens. */
-static void believe_a_second(struct fixture *f)
+static void guess_a_second(struct fixture *f)
 {
     struct server_cost *cost = &f->model.costs[0];
-    cost->observed = true;
+    cost->observed = 1;
     cost->factor[0] = (double)SECOND / cost->seed[0];
+}
+
+/* The same, without a doubt. */
+static void believe_a_second(struct fixture *f)
+{
+    guess_a_second(f);
+    memset(f->model.costs[0].spread, 0, sizeof(f->model.costs[0].spread));
 }
 
 START_TEST(what_would_wait_too_long_is_refused)
@@ -412,6 +419,31 @@ START_TEST(what_would_wait_too_long_is_refused)
     unmake(&a);
     unmake(&b);
     unmake(&c);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(what_may_turn_out_to_be_short_is_not_refused)
+{
+    struct fixture f;
+    struct noted jobs[3];
+    int64_t wait;
+    int i;
+    set_up(&f, 1000);
+    f.options.max_wait = 3 * (int64_t)SECOND / 2;
+    f.options.max_batch_time = 10 * (int64_t)SECOND;
+    server_queue_free(f.queue);
+    f.queue = server_queue_create(&f.options, &f.lanes);
+    guess_a_second(&f); /* as after a single batch that something else held up */
+    for (i = 0; i < 3; i++) {
+        make(&jobs[i], &f.model, 1, 4);
+        ck_assert_int_eq(server_queue_reserve(f.queue, &jobs[i].job, &wait), SERVER_ROOM);
+        server_queue_push(f.queue, &jobs[i].job);
+    }
+    ck_assert_int_gt(wait, 3 * (int64_t)SECOND / 2);
+    server_queue_close(f.queue);
+    for (i = 0; i < 3; i++)
+        unmake(&jobs[i]);
     tear_down(&f);
 }
 END_TEST
@@ -795,6 +827,7 @@ int main(void)
         a_large_job_lets_others_go_between_its_batches,
         room_is_bounded,
         what_would_wait_too_long_is_refused,
+        what_may_turn_out_to_be_short_is_not_refused,
         what_cannot_make_its_deadline_is_refused,
         what_is_past_its_deadline_is_not_computed,
         deadlines_are_looked_at_before_computing,

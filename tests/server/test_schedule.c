@@ -77,6 +77,41 @@ START_TEST(one_batch_gives_the_scale)
 }
 END_TEST
 
+START_TEST(a_first_batch_that_was_held_up_is_forgotten)
+{
+    struct server_cost cost;
+    struct server_load little = load_of(1, 4), much = load_of(200, 40);
+    int i;
+    server_cost_init(&cost, &minilm, 1);
+    server_cost_observe(&cost, &little, 100 * truth(&little));
+    ck_assert_double_lt(server_cost_at_least(&cost, &much), server_cost_estimate(&cost, &much) / 4);
+    server_cost_observe(&cost, &little, 2 * truth(&little));
+    ck_assert_double_lt(error_of(&cost, 1, 4), 1 + 1e-9);
+    server_cost_observe(&cost, &little, truth(&little) * 0.99);
+    ck_assert_double_lt(error_of(&cost, 1, 4), 0.02);
+    for (i = 0; i < 100; i++)
+        server_cost_observe(&cost, &little, truth(&little));
+    server_cost_observe(&cost, &little, truth(&little) / 100); /* it is settled now */
+    ck_assert_double_lt(error_of(&cost, 1, 4), 0.2);
+}
+END_TEST
+
+START_TEST(many_batches_leave_little_doubt)
+{
+    struct server_cost cost;
+    struct server_load load = load_of(4, 32);
+    double estimate, least;
+    int i;
+    server_cost_init(&cost, &minilm, 1);
+    for (i = 0; i < 1000; i++)
+        server_cost_observe(&cost, &load, truth(&load));
+    estimate = server_cost_estimate(&cost, &load);
+    least = server_cost_at_least(&cost, &load);
+    ck_assert_double_lt(least, estimate);
+    ck_assert_double_gt(least, 0.75 * estimate);
+}
+END_TEST
+
 START_TEST(the_first_batch_scales_what_is_unknown)
 {
     struct server_cost costs[3];
@@ -273,6 +308,8 @@ int main(void)
     const TTest *const tests[] = {
         lanes_halve_the_cores_down_to_the_shares,
         one_batch_gives_the_scale,
+        a_first_batch_that_was_held_up_is_forgotten,
+        many_batches_leave_little_doubt,
         the_first_batch_scales_what_is_unknown,
         a_lane_that_was_slow_once_is_tried_again,
         batches_teach_what_others_cost,
