@@ -159,13 +159,16 @@ def run_case(client, case, variables):
 
 
 def run_cases(client, cases):
-    variables, count = {}, {"PASS": 0, "FAIL": 0, "SKIP": 0}
+    variables, count, promised = {}, {"PASS": 0, "FAIL": 0, "SKIP": 0}, set()
     for case in cases:
         needs = case.get("needs", [])
         for name in needs:
             if os.environ.get(name):
                 variables[name] = os.environ[name]
-        absent = [name for name in needs if name not in variables]
+        # what an earlier case would have saved, had it passed
+        used = [name for name in re.findall(r"\$\{(\w+)\}", json.dumps(case)) if name in promised]
+        promised.update(case.get("save", {}))
+        absent = [name for name in dict.fromkeys([*needs, *used]) if name not in variables]
         problems, took = ([], 0.0) if absent else run_case(client, case, variables)
         outcome = "SKIP" if absent else "FAIL" if problems else "PASS"
         count[outcome] += 1

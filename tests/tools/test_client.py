@@ -69,6 +69,11 @@ class Client(ServeCase):
                   "expect": {"text": "so healthy"}, "needs": ["word"]}
         self.assertIn("2 passed, 0 failed, 0 skipped", self.ask(server, first, second))
         self.assertIn("SKIP  second", self.ask(server, second))
+        del second["needs"]
+        third = {"name": "third", "path": "/health", "status": 200}
+        told = self.ask(server, {**first, "status": 404}, second, third, code=1)
+        self.assertIn("SKIP  second\n      word is not known\nPASS  third", told)
+        self.assertIn("1 passed, 1 failed, 1 skipped", told)
 
     def test_a_server_that_is_not_there_fails_every_case(self):
         case = {"name": "n", "path": "/health", "status": 200}
