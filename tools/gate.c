@@ -265,6 +265,14 @@ static bool is_recommendation(const struct tool_gate_rows *rows)
     return cJSON_GetObjectItemCaseSensitive(rows->data->child, "movie") != NULL;
 }
 
+/* Names the file before a field that is at fault, of which whoever found that out named no more. */
+static void name_file(const struct tool_gate *gate, distil_status status, distil_error *error)
+{
+    const distil_error said = *error;
+    if (said.message[0] == '`')
+        distil_fail(error, status, "%s: %s", gate->path, said.message);
+}
+
 int tool_gate_run(const struct tool_gate *gate)
 {
     struct tool_gate_rows rows = {0};
@@ -292,6 +300,7 @@ int tool_gate_run(const struct tool_gate *gate)
     }
     int result = TOOL_OK;
     if (status) {
+        name_file(gate, status, &error);
         result = tool_failed("evaluate", &error);
     } else {
         print(gate, model.precision, measure, rows.count, score, wanted->valuedouble, tolerance);

@@ -94,7 +94,10 @@ class Gate(unittest.TestCase):
             ({**good, "target": [0.5]}, "`target[0]`"), ({**good, "data": [{"movie": "a"}]}, "--catalogue"),
         ]:
             with self.subTest(message):
-                self.assertIn(message, self.gate(content, "--model", BUNDLED, code=1))
+                told = self.gate(content, "--model", BUNDLED, code=1)
+                self.assertIn(message, told)
+                if message != "--catalogue":
+                    self.assertIn("tests.json: ", told)
         run("evaluate", "--tests", self.folder / "none.json", code=1)
         run("evaluate", "--tests", self.written(good), "data.tsv", code=2)
         run("evaluate", code=2)
