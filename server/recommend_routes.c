@@ -294,25 +294,9 @@ static bool read_id(struct server_exchange *exchange, const char *id, struct ser
     return !wrong;
 }
 
-static bool read_score(struct server_exchange *exchange, const cJSON *root,
-                       struct server_scoring *scoring)
+static bool get_score(struct server_exchange *exchange, const cJSON *root, float *value)
 {
-    const struct server_stock *stock = &exchange->offer->stock;
-    const char *id, *movie;
     const cJSON *score;
-    struct server_shown shown;
-    int place;
-    if (!get_string(exchange, root, "id", &id) || !read_id(exchange, id, &shown) ||
-        !get_string(exchange, root, "movie", &movie))
-        return false;
-    place = server_shown_find(&shown, movie);
-    scoring->item = place < 0 ? -1 : distil_catalogue_find(stock->items, movie);
-    if (scoring->item < 0) {
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "movie",
-                    place < 0 ? "`movie` was not recommended under this id"
-                              : "`movie` is no longer in the catalogue");
-        return false;
-    }
     if (!get(exchange, root, "score", "a number", &score))
         return false;
     if (!cJSON_IsNumber(score) ||
@@ -323,12 +307,33 @@ static bool read_score(struct server_exchange *exchange, const cJSON *root,
                     cJSON_IsNumber(score) ? "" : server_json_type(score));
         return false;
     }
+    *value = (float)score->valuedouble;
+    return true;
+}
+
+static bool read_score(struct server_exchange *exchange, const cJSON *root,
+                       struct server_scoring *scoring)
+{
+    const struct server_stock *stock = &exchange->offer->stock;
+    const char *id, *movie;
+    struct server_shown shown;
+    int place;
+    if (!get_string(exchange, root, "id", &id) || !get_string(exchange, root, "movie", &movie) ||
+        !get_score(exchange, root, &scoring->row.score) || !read_id(exchange, id, &shown))
+        return false;
+    place = server_shown_find(&shown, movie);
+    scoring->item = place < 0 ? -1 : distil_catalogue_find(stock->items, movie);
+    if (scoring->item < 0) {
+        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "movie",
+                    place < 0 ? "`movie` was not recommended under this id"
+                              : "`movie` is no longer in the catalogue");
+        return false;
+    }
     scoring->stock = stock;
     memcpy(scoring->row.shown, shown.number, sizeof(shown.number));
     scoring->row.item = distil_catalogue_cell(stock->items, scoring->item, 0);
     scoring->row.profile = shown.profile;
     scoring->row.similarity = shown.similarities[place];
-    scoring->row.score = (float)score->valuedouble;
     return true;
 }
 

@@ -267,6 +267,11 @@ class Recommender(ServeCase):
         for wrong in (tampered, id[:-1], id + "A", "", "x" * 2000, None, 5):
             status, answer = user.score(wrong, movies[0], 3)
             self.assertEqual((status, answer["field"]), (400, "id"), wrong)
+        for field in ("id", "movie", "score"):
+            body = {"id": tampered, "movie": other, "score": 3}
+            del body[field]
+            status, answer = user.ask("/api/recommend/score", body)
+            self.assertEqual((status, answer["field"]), (400, field))
         for body in (b"", b"[]", b"{}"):
             self.assertEqual(user.ask("/api/recommend/score", body)[0], 400)
 
