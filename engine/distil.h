@@ -102,6 +102,8 @@ DISTIL_API distil_status distil_encode(const distil_model *model, const char *te
 DISTIL_API void distil_tokens_free(distil_tokens *tokens);
 DISTIL_API int distil_tokens_count(const distil_tokens *tokens);
 DISTIL_API int distil_tokens_truncated(const distil_tokens *tokens);
+/* What an encoding of nothing consists of, [CLS] and [SEP]: no text has fewer tokens. */
+enum { DISTIL_EMPTY_TOKENS = 2 };
 /* Tokens before truncation, special tokens included. */
 DISTIL_API int distil_tokens_full_count(const distil_tokens *tokens);
 DISTIL_API const int32_t *distil_tokens_ids(const distil_tokens *tokens);

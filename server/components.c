@@ -1,4 +1,5 @@
 /* components.c: the directions in which vectors vary most, by iterating a subspace; see estimator.h. */
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,5 +151,31 @@ distil_status server_components_compute(int items, int dim,
     free(c.directions);
     free(c.images);
     free(c.vector);
+    return status;
+}
+
+static void read_vector(const void *catalogue, int i, float *vector)
+{
+    distil_catalogue_vector(catalogue, i, vector);
+}
+
+distil_status server_estimator_of_catalogue(const distil_catalogue *catalogue,
+                                            struct server_estimator **estimator,
+                                            distil_error *error)
+{
+    const distil_catalogue_facts *facts = distil_catalogue_info(catalogue);
+    float *components;
+    distil_status status;
+    if (facts->items > INT_MAX / SERVER_COMPONENTS)
+        return distil_fail(error, DISTIL_UNSUPPORTED, "%s: %ld items are too many to recommend",
+                           facts->path, facts->items);
+    components = malloc((size_t)facts->items * SERVER_COMPONENTS * sizeof(*components));
+    if (!components)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for %ld items", facts->items);
+    status = server_components_compute((int)facts->items, facts->width, read_vector, catalogue,
+                                       components, error);
+    if (!status)
+        status = server_estimator_create((int)facts->items, components, estimator, error);
+    free(components);
     return status;
 }

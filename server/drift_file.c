@@ -1,19 +1,17 @@
 /* drift_file.c: rows in files: exports of the log, predictions of other programs, and a reference that
  * was set; see drift_rows.h. */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "server/drift_rows.h"
 #include "server/json_input.h"
 #include "server/json_writer.h"
 #include "server/timestamp.h"
+#include "weights/replacement.h"
 
 enum { MAX_SCORES = 4096, MAX_COLUMNS = 4200 };
 
@@ -429,36 +427,19 @@ static distil_status write_rows(FILE *out, const char *path, const struct server
         fwrite(line, 1, length, out);
         free(line);
     }
-    if (fflush(out) || ferror(out) || fsync(fileno(out)))
-        return distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
     return DISTIL_OK;
 }
 
 distil_status server_drift_write_file(const char *path, const struct server_drift_rows *rows,
                                       distil_error *error)
 {
-    char temporary[PATH_MAX];
-    distil_status status;
-    FILE *out;
-    int fd;
-    if (snprintf(temporary, sizeof(temporary), "%s.%ld.tmp", path, (long)getpid()) >=
-        (int)sizeof(temporary))
-        return distil_fail(error, DISTIL_IO, "%.200s: the name is too long", path);
+    struct weights_replacement file;
     /* for its owner alone, as all that is kept of predictions */
-    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    out = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!out) {
-        status = distil_fail(error, DISTIL_IO, "%s: %s", temporary, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return status;
-    }
-    status = write_rows(out, path, rows, error);
-    if (fclose(out) && !status)
-        status = distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
-    if (!status && rename(temporary, path))
-        status = distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
-    if (status)
-        unlink(temporary);
+    distil_status status = weights_replacement_open(&file, path, 0600, error);
+    if (!status)
+        status = write_rows(file.out, path, rows, error);
+    if (!status)
+        status = weights_replacement_finish(&file, error);
+    weights_replacement_close(&file);
     return status;
 }

@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/distil_catalogue.h"
 #include "server/profile.h"
-#include "weights/distil_status.h"
 
 enum {
     SERVER_TRAITS = 1 + SERVER_AGE_BANDS + SERVER_GENDERS + SERVER_OCCUPATIONS,
@@ -39,6 +39,10 @@ struct server_score {
  * nothing is known of the items. */
 distil_status server_estimator_create(int items, const float *components,
                                       struct server_estimator **estimator, distil_error *error);
+/* The same of the vectors of a catalogue; DISTIL_UNSUPPORTED where it has too many items. */
+distil_status server_estimator_of_catalogue(const distil_catalogue *catalogue,
+                                            struct server_estimator **estimator,
+                                            distil_error *error);
 void server_estimator_free(struct server_estimator *estimator);
 
 /* Takes a score in: it counts at once for its item. DISTIL_NO_MEMORY leaves everything as it was. */

@@ -28,8 +28,7 @@ struct server_route;
 enum {
     SERVER_ID_SIZE = 65, /* of a request id, with its NUL */
     SERVER_WHO = 192,    /* of a caller's name, with its NUL; a longer one is cut */
-    SERVER_POOLED_TOKENS = 256,
-    SERVER_EMPTY_TOKENS = 2 /* [CLS] and [SEP]: what an encoding of nothing consists of */
+    SERVER_POOLED_TOKENS = 256
 };
 
 /* Encodings for reuse. Each HTTP thread has its own, so taking one needs no lock. */

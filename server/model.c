@@ -60,7 +60,7 @@ size_t server_model_width(const struct server_model *model, const distil_tokens 
 static size_t largest_output(const distil_info *info, int batch_texts)
 {
     size_t texts = (size_t)batch_texts, window = (size_t)info->window;
-    size_t tokens = SERVER_LEAST_TOKENS * texts > window ? SERVER_LEAST_TOKENS * texts : window;
+    size_t tokens = DISTIL_EMPTY_TOKENS * texts > window ? DISTIL_EMPTY_TOKENS * texts : window;
     if (info->task == DISTIL_TASK_NONE)
         return texts * (size_t)info->hidden;
     if (info->task == DISTIL_TASK_CLASSIFY)

@@ -104,7 +104,7 @@ static void predict_text(struct server_exchange *exchange, struct prediction *pr
                     error.message);
         return;
     }
-    if (distil_tokens_full_count(exchange->job.texts[0]) <= SERVER_EMPTY_TOKENS) {
+    if (distil_tokens_full_count(exchange->job.texts[0]) <= DISTIL_EMPTY_TOKENS) {
         server_fail(exchange, 400, SERVER_ERROR_EMPTY, "text",
                     *prediction->text ? "`text` holds nothing that becomes a token"
                                       : "`text` is empty");

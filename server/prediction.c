@@ -59,7 +59,7 @@ static bool encode_text(struct server_exchange *exchange, int i, const cJSON *te
                     "`texts[%d]` cannot be encoded: %s", i, error.message);
         return false;
     }
-    if (distil_tokens_full_count(exchange->job.texts[i]) <= SERVER_EMPTY_TOKENS) {
+    if (distil_tokens_full_count(exchange->job.texts[i]) <= DISTIL_EMPTY_TOKENS) {
         server_fail(exchange, 400, SERVER_ERROR_EMPTY, "texts",
                     *text->valuestring ? "`texts[%d]` holds nothing that becomes a token"
                                        : "`texts[%d]` is empty",

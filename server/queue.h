@@ -94,13 +94,10 @@ enum server_room {
 /* Monotonic nanoseconds. */
 int64_t server_now(void);
 
-/* Of a text: [CLS] and [SEP] alone. */
-enum { SERVER_LEAST_TOKENS = 2 };
-
 /* The most texts of a batch. */
 static inline int server_batch_texts(int max_batch_tokens)
 {
-    return max_batch_tokens / SERVER_LEAST_TOKENS + 1;
+    return max_batch_tokens / DISTIL_EMPTY_TOKENS + 1;
 }
 
 /* The lanes must outlive the queue. NULL when memory runs out. */

@@ -235,31 +235,6 @@ static distil_status read_template(struct server_recommender *recommender, const
     return DISTIL_OK;
 }
 
-static void read_vector(const void *catalogue, int i, float *vector)
-{
-    distil_catalogue_vector(catalogue, i, vector);
-}
-
-/* What is believed of items before any score. */
-static distil_status create_estimator(struct server_stock *stock, distil_error *error)
-{
-    const distil_catalogue_facts *facts = distil_catalogue_info(stock->items);
-    float *components;
-    distil_status status;
-    if (facts->items > INT_MAX)
-        return distil_fail(error, DISTIL_UNSUPPORTED, "%s: %ld items are too many to recommend",
-                           facts->path, facts->items);
-    components = malloc((size_t)facts->items * SERVER_COMPONENTS * sizeof(*components));
-    if (!components)
-        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the recommender");
-    status = server_components_compute((int)facts->items, facts->width, read_vector, stock->items,
-                                       components, error);
-    if (!status)
-        status = server_estimator_create((int)facts->items, components, &stock->estimator, error);
-    free(components);
-    return status;
-}
-
 void server_stock_clear(struct server_stock *stock)
 {
     server_estimator_free(stock->estimator);
@@ -304,7 +279,7 @@ static distil_status prepare(struct server_recommender *recommender,
         snprintf(recommender->template_text, sizeof(recommender->template_text), "%s",
                  server_profile_template);
     if (!status)
-        status = create_estimator(stock, error);
+        status = server_estimator_of_catalogue(stock->items, &stock->estimator, error);
     if (!status)
         status = open_store(recommender, options->state_dir, error);
     if (!status)
@@ -335,7 +310,7 @@ distil_status server_recommender_create(const struct server_recommender_options 
 distil_status server_recommender_restock(struct server_recommender *recommender,
                                          struct server_stock *stock, distil_error *error)
 {
-    distil_status status = create_estimator(stock, error);
+    distil_status status = server_estimator_of_catalogue(stock->items, &stock->estimator, error);
     if (status)
         return status;
     pthread_mutex_lock(&recommender->lock);

@@ -170,7 +170,7 @@ static void ask_by_text(struct server_exchange *exchange, const char *model, con
                     error.message);
         return;
     }
-    if (distil_tokens_full_count(exchange->job.texts[0]) <= SERVER_EMPTY_TOKENS) {
+    if (distil_tokens_full_count(exchange->job.texts[0]) <= DISTIL_EMPTY_TOKENS) {
         server_fail(exchange, 400, SERVER_ERROR_EMPTY, "text",
                     "`text` is empty: it has nothing that becomes a token");
         return;

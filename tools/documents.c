@@ -1,7 +1,6 @@
 #include "tools/documents.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <fts.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -10,13 +9,12 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "tools/markdown.h"
 #include "tools/output.h"
 #include "tools/prose.h"
+#include "weights/file.h"
 
-enum { READ_SIZE = 1 << 16 };
 #define MOST_BYTES ((size_t)TOOL_DOCUMENT_MEGABYTES << 20)
 
 /* Tells of a file that cannot be taken as it is. */
@@ -39,45 +37,16 @@ static void warn(const char *path, const char *format, ...)
 static char *read_file(const char *path, size_t *length)
 {
     char *bytes = NULL;
-    size_t capacity = 0;
-    struct stat about;
-    ssize_t got = 0;
-    /* What was a file a moment ago may be a pipe now, which must not be waited for. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    *length = 0;
-    if (descriptor < 0 || fstat(descriptor, &about) != 0) {
-        warn(path, "%s", strerror(errno));
-    } else if (!S_ISREG(about.st_mode)) {
-        warn(path, "is not a regular file");
-    } else {
-        do {
-            if (capacity - *length < READ_SIZE) {
-                char *larger = realloc(bytes, 2 * capacity + READ_SIZE);
-                if (!larger) {
-                    errno = ENOMEM;
-                    got = -1;
-                    break;
-                }
-                bytes = larger;
-                capacity = 2 * capacity + READ_SIZE;
-            }
-            got = read(descriptor, bytes + *length, READ_SIZE);
-            *length += got > 0 ? (size_t)got : 0;
-        } while ((got > 0 && *length <= MOST_BYTES) || (got < 0 && errno == EINTR));
-        if (got < 0)
-            warn(path, "%s", strerror(errno));
-        else if (got > 0)
-            warn(path, "is larger than %d MB: left out", TOOL_DOCUMENT_MEGABYTES);
-        else if (memchr(bytes, '\0', *length))
-            warn(path, "holds bytes that no text has: left out");
-        else
-            goto done;
+    distil_error error;
+    if (weights_read_file(&bytes, length, path, MOST_BYTES, &error)) {
+        fputs("distild ask: ", stderr);
+        tool_plain_text(stderr, error.message, strlen(error.message), 0);
+        fputc('\n', stderr);
+    } else if (memchr(bytes, '\0', *length)) {
+        warn(path, "holds bytes that no text has: left out");
+        free(bytes);
+        bytes = NULL;
     }
-    free(bytes);
-    bytes = NULL;
-done:
-    if (descriptor >= 0)
-        close(descriptor);
     return bytes;
 }
 

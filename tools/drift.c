@@ -1,10 +1,7 @@
-#include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "server/drift_projection.h"
 #include "server/drift_range.h"
@@ -16,6 +13,7 @@
 #include "tools/model.h"
 #include "tools/output.h"
 #include "tools/state.h"
+#include "weights/replacement.h"
 
 enum {
     GAUGES = TOOL_TSV + 1, /* beside the formats of tool_format */
@@ -280,25 +278,17 @@ static distil_status print_json(const struct drift *drift, distil_error *error)
     return DISTIL_OK;
 }
 
-/* Writes the page beside its place and moves it there, so that a reader never sees half of it. */
 static distil_status save_html(const struct server_drift_report *report, const char *path,
                                distil_error *error)
 {
-    char temporary[PATH_MAX];
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid()) >=
-        (int)sizeof temporary)
-        return distil_fail(error, DISTIL_IO, "%.200s: the name is too long", path);
-    FILE *out = fopen(temporary, "wxe");
-    if (!out)
-        return distil_fail(error, DISTIL_IO, "%s: %s", temporary, strerror(errno));
-    server_drift_write_html(out, report);
-    bool written = fflush(out) == 0 && !ferror(out) && fsync(fileno(out)) == 0;
-    if (fclose(out) != 0 || !written || rename(temporary, path) != 0) {
-        int reason = errno;
-        unlink(temporary);
-        return distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(reason));
+    struct weights_replacement file;
+    distil_status status = weights_replacement_open(&file, path, 0666, error);
+    if (!status) {
+        server_drift_write_html(file.out, report);
+        status = weights_replacement_finish(&file, error);
     }
-    return DISTIL_OK;
+    weights_replacement_close(&file);
+    return status;
 }
 
 static distil_status show(const struct drift *drift, distil_error *error)

@@ -3,16 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/batches.h"
 #include "tools/commands.h"
 #include "tools/model.h"
 #include "tools/npy.h"
 #include "tools/output.h"
-#include "tools/progress.h"
-#include "tools/texts.h"
-
-/* A batch is computed before it has more tokens than this, so that long texts do not need memory
- * without bound. */
-enum { BATCH_TOKENS = 16384 };
 
 struct embed_settings {
     struct tool_model_settings model;
@@ -91,15 +86,12 @@ struct embed {
     distil_model *model;
     distil_session *session;
     const distil_info *info;
-    struct tool_texts texts;
+    struct tool_batches batches;
     struct tool_npy npy;
-    struct tool_text *slots;       /* (batch) */
-    distil_tokens **tokens;        /* (batch): tokens[i] belongs to slots[i] */
-    const distil_tokens **encoded; /* (batch): those without a problem, in order */
-    float *vectors;                /* (batch, hidden) of those */
-    float *none;                   /* (hidden): stands for a text without a vector */
-    int width;                     /* numbers given of a vector */
-    long done, truncated, problems;
+    float *vectors; /* (batch, hidden) of the texts encoded */
+    float *none;    /* (hidden): stands for a text without a vector */
+    int width;      /* numbers given of a vector */
+    long truncated, problems;
 };
 
 static void print_vector(const struct embed *run, const float *vector, char between)
@@ -152,11 +144,10 @@ static bool is_finite(const float *vector, int n)
 /* What becomes of the text of a slot, whose vector is the next. */
 static distil_status finish(struct embed *run, int slot, float *vector, distil_error *error)
 {
-    struct tool_text *text = &run->slots[slot];
-    bool truncated = !text->problem.code && distil_tokens_truncated(run->tokens[slot]);
+    const struct tool_text *text = &run->batches.slots[slot];
+    bool truncated = !text->problem.code && distil_tokens_truncated(run->batches.tokens[slot]);
     if (!text->problem.code && !is_finite(vector, run->info->hidden))
-        distil_fail(&text->problem, DISTIL_NOT_FINITE, "%s: text %ld: %s", run->info->path,
-                    run->done + slot + 1, distil_strerror(DISTIL_NOT_FINITE));
+        tool_batches_not_finite(&run->batches, slot);
     if (text->problem.code) {
         run->problems++;
         fprintf(stderr, "distild embed: %s\n", text->problem.message);
@@ -168,66 +159,30 @@ static distil_status finish(struct embed *run, int slot, float *vector, distil_e
     return put_result(run, text, vector, truncated, error);
 }
 
-/* Computes and gives the texts of slots 0..n. */
-static distil_status compute(struct embed *run, int n, distil_error *error)
+static distil_status compute(void *context, int n, int encoded, distil_error *error)
 {
+    struct embed *run = context;
+    const struct tool_batches *batches = &run->batches;
     distil_status status = DISTIL_OK;
     float *vector = run->vectors;
-    int good = 0;
-    for (int i = 0; i < n; i++)
-        if (!run->slots[i].problem.code)
-            run->encoded[good++] = run->tokens[i];
-    if (good > 0)
-        status = distil_pool(run->session, run->encoded, good, run->vectors, error);
+    if (encoded > 0)
+        status = distil_pool(run->session, batches->encoded, encoded, run->vectors, error);
     if (status == DISTIL_NOT_FINITE) /* of some: finish finds them */
         status = DISTIL_OK;
     for (int i = 0; i < n && !status; i++) {
-        bool computed = !run->slots[i].problem.code;
+        bool computed = !batches->slots[i].problem.code;
         status = finish(run, i, vector, error);
         vector += computed ? run->info->hidden : 0;
     }
-    run->done += n;
     return status ? status : tool_flush(stdout, error);
-}
-
-/* Reads what has arrived, waiting for the first text only, into slots 0..*n. */
-static enum tool_line gather(struct embed *run, int *n, distil_error *error)
-{
-    enum tool_line outcome = TOOL_LINE;
-    int tokens = 0;
-    for (*n = 0; *n < run->settings->batch && tokens < BATCH_TOKENS; ++*n) {
-        struct tool_text *text = &run->slots[*n];
-        outcome = tool_texts_next(&run->texts, *n == 0, text, error);
-        if (outcome != TOOL_LINE)
-            return outcome;
-        if (text->problem.code)
-            continue;
-        if (distil_encode(run->model, text->text, text->length, NULL, 0, DISTIL_TRUNCATE_RIGHT,
-                          &run->tokens[*n], error))
-            return TOOL_BROKEN;
-        tokens += distil_tokens_count(run->tokens[*n]);
-    }
-    return outcome;
 }
 
 static distil_status embed_all(struct embed *run, distil_error *error)
 {
-    const struct tool_input *input = &run->texts.input;
-    struct tool_progress progress;
     /* A terminal that shows the results needs no line that says how many there are. */
-    tool_progress_start(&progress, "embedding", "texts",
-                        run->settings->output || (input->size > 0 && isatty(STDOUT_FILENO) != 1));
-    enum tool_line outcome = TOOL_LINE;
-    distil_status status = DISTIL_OK;
-    while (outcome != TOOL_END && !status) {
-        int n;
-        outcome = gather(run, &n, error);
-        status = outcome == TOOL_BROKEN ? error->code : DISTIL_OK;
-        if (!status && n > 0)
-            status = compute(run, n, error);
-        tool_progress_update(&progress, input->taken, input->size, run->done);
-    }
-    tool_progress_end(&progress);
+    bool shown =
+        run->settings->output || (run->batches.texts.input.size > 0 && isatty(STDOUT_FILENO) != 1);
+    distil_status status = tool_batches_run(&run->batches, "embedding", shown, compute, run, error);
     if (!status && run->settings->output)
         status = tool_npy_finish(&run->npy, error);
     return status;
@@ -260,19 +215,18 @@ static distil_status open_model(struct embed *run, distil_error *error)
 static distil_status prepare(struct embed *run, char **operands, int count, distil_error *error)
 {
     const struct embed_settings *settings = run->settings;
-    distil_status status =
-        tool_texts_open(&run->texts, operands, count, settings->file, settings->jsonl, error);
+    distil_status status = tool_texts_open(&run->batches.texts, operands, count, settings->file,
+                                           settings->jsonl, error);
     if (!status)
         status = open_model(run, error);
+    if (!status)
+        status = tool_batches_create(&run->batches, run->model, settings->batch, error);
     if (status)
         return status;
     size_t batch = (size_t)settings->batch, hidden = (size_t)run->info->hidden;
-    run->slots = calloc(batch, sizeof *run->slots);
-    run->tokens = calloc(batch, sizeof(distil_tokens *));
-    run->encoded = calloc(batch, sizeof(const distil_tokens *));
     run->vectors = calloc(batch, hidden * sizeof *run->vectors);
     run->none = calloc(hidden, sizeof *run->none);
-    if (!run->slots || !run->tokens || !run->encoded || !run->vectors || !run->none)
+    if (!run->vectors || !run->none)
         return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a batch of %zu texts", batch);
     for (size_t i = 0; i < hidden; i++)
         run->none[i] = NAN;
@@ -282,21 +236,12 @@ static distil_status prepare(struct embed *run, char **operands, int count, dist
 
 static void release(struct embed *run)
 {
-    for (long i = 0; i < run->settings->batch; i++) {
-        if (run->slots)
-            tool_text_free(&run->slots[i]);
-        if (run->tokens)
-            distil_tokens_free(run->tokens[i]);
-    }
-    free(run->slots);
-    free(run->tokens);
-    free(run->encoded);
     free(run->vectors);
     free(run->none);
     tool_npy_close(&run->npy);
+    tool_batches_free(&run->batches);
     distil_session_free(run->session);
     distil_model_free(run->model);
-    tool_texts_close(&run->texts);
 }
 
 static int run_embed(const void *given, int count, char **operands)

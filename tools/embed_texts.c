@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-enum { EMPTY_TOKENS = 2 /* [CLS] and [SEP]: what an encoding of nothing consists of */ };
-
 distil_status tool_embedder_open(struct tool_embedder *embedder,
                                  const struct tool_model_settings *settings, long batch,
                                  distil_error *error)
@@ -38,7 +36,7 @@ distil_status tool_embedder_embed(struct tool_embedder *embedder, const char *co
                                              DISTIL_TRUNCATE_RIGHT, &embedder->tokens[i], error);
         if (status)
             return status;
-        if (distil_tokens_full_count(embedder->tokens[i]) <= EMPTY_TOKENS)
+        if (distil_tokens_full_count(embedder->tokens[i]) <= DISTIL_EMPTY_TOKENS)
             *empty = i;
     }
     return distil_embed(embedder->session, (const distil_tokens *const *)embedder->tokens, n,

@@ -1,8 +1,5 @@
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tools/commands.h"
 #include "tools/dataset.h"
@@ -11,6 +8,7 @@
 #include "tools/model.h"
 #include "tools/output.h"
 #include "tools/progress.h"
+#include "weights/replacement.h"
 
 struct evaluate_settings {
     struct tool_model_settings model;
@@ -273,26 +271,16 @@ static void print_table(const struct evaluation *run)
                 run->info->window);
 }
 
-/* Writes the figures beside their place and moves them there, so that a reader never sees half of
- * them. */
 static distil_status save(const struct evaluation *run, const char *path, distil_error *error)
 {
-    char temporary[PATH_MAX];
-    int length = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
-    if (length >= (int)sizeof temporary)
-        return distil_fail(error, DISTIL_IO, "%.200s: the name is too long", path);
-    FILE *out = fopen(temporary, "wx");
-    if (!out)
-        return distil_fail(error, DISTIL_IO, "%s: %s", temporary, strerror(errno));
-    write_json(out, run);
-    int written = fflush(out) == 0 && !ferror(out) && fsync(fileno(out)) == 0;
-    int reason = errno;
-    if (fclose(out) != 0 || !written || rename(temporary, path) != 0) {
-        reason = written ? errno : reason;
-        unlink(temporary);
-        return distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(reason));
+    struct weights_replacement file;
+    distil_status status = weights_replacement_open(&file, path, 0666, error);
+    if (!status) {
+        write_json(file.out, run);
+        status = weights_replacement_finish(&file, error);
     }
-    return DISTIL_OK;
+    weights_replacement_close(&file);
+    return status;
 }
 
 static distil_status prepare(struct evaluation *run, distil_error *error)

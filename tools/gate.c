@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "server/json_input.h"
+#include "tools/input.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "weights/distil_status.h"
@@ -15,40 +16,12 @@ enum { BATCH = 32, MOST_BYTES = 1 << 28 };
 
 /* ---- the file ---- */
 
-static distil_status read_file(const char *path, char **text, size_t *length, distil_error *error)
-{
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    size_t capacity = 0;
-    *text = NULL;
-    *length = 0;
-    if (!file)
-        return distil_fail(error, DISTIL_IO, "%s: cannot be opened", path);
-    distil_status status = DISTIL_OK;
-    while (!status && !feof(file) && !ferror(file)) {
-        if (*length == capacity) {
-            capacity = capacity * 2 + 65536;
-            char *more = capacity <= MOST_BYTES ? realloc(*text, capacity) : NULL;
-            if (!more) {
-                status = distil_fail(error, DISTIL_NO_MEMORY, "%s: over %zu bytes", path, *length);
-                break;
-            }
-            *text = more;
-        }
-        *length += fread(*text + *length, 1, capacity - *length, file);
-    }
-    if (!status && ferror(file))
-        status = distil_fail(error, DISTIL_IO, "%s: cannot be read", path);
-    if (file != stdin)
-        fclose(file);
-    return status;
-}
-
 static distil_status parse(const char *path, cJSON **root, distil_error *error)
 {
     struct server_problem problem;
     char *text;
     size_t length;
-    distil_status status = read_file(path, &text, &length, error);
+    distil_status status = tool_input_all(path, MOST_BYTES, &text, &length, error);
     *root = status ? NULL : server_json_parse(text, length, &problem);
     if (!status && !*root)
         status = distil_fail(error, DISTIL_FORMAT, "%s: %s", path, problem.message);

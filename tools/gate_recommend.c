@@ -7,11 +7,6 @@
 #include "server/json_input.h"
 #include "tools/gate.h"
 
-static void read_vector(const void *catalogue, int i, float *vector)
-{
-    distil_catalogue_vector(catalogue, i, vector);
-}
-
 /* Reads one row: whom, and which item. where names the rows in messages, as "learn." does. */
 static distil_status read_row(const distil_catalogue *catalogue, const cJSON *row,
                               const char *where, int number, struct server_score *score,
@@ -107,7 +102,6 @@ distil_status tool_gate_recommend(const struct tool_gate *gate, const cJSON *roo
     const cJSON *lessons = cJSON_GetObjectItemCaseSensitive(root, "learn");
     distil_catalogue *catalogue = NULL;
     struct server_estimator *estimator = NULL;
-    float *components = NULL;
     if (!gate->catalogue)
         return distil_fail(error, DISTIL_INVALID, "tests of recommendations need --catalogue");
     if (!cJSON_IsObject(lessons))
@@ -117,25 +111,12 @@ distil_status tool_gate_recommend(const struct tool_gate *gate, const cJSON *roo
     distil_status status = distil_catalogue_open(gate->catalogue, &catalogue, error);
     if (status)
         return status;
-    const distil_catalogue_facts *facts = distil_catalogue_info(catalogue);
-    if (facts->items > INT_MAX / SERVER_COMPONENTS)
-        status = distil_fail(error, DISTIL_INVALID, "%s: %ld items are too many", gate->catalogue,
-                             facts->items);
-    else
-        components = malloc((size_t)facts->items * SERVER_COMPONENTS * sizeof *components);
-    if (!status && !components)
-        status = distil_fail(error, DISTIL_NO_MEMORY, "no memory for %ld items", facts->items);
-    if (!status)
-        status = server_components_compute((int)facts->items, facts->width, read_vector, catalogue,
-                                           components, error);
-    if (!status)
-        status = server_estimator_create((int)facts->items, components, &estimator, error);
+    status = server_estimator_of_catalogue(catalogue, &estimator, error);
     if (!status)
         status = learn(estimator, catalogue, lessons, error);
     if (!status)
         status = predict(estimator, catalogue, rows, score, error);
     server_estimator_free(estimator);
-    free(components);
     distil_catalogue_free(catalogue);
     return status;
 }

@@ -120,3 +120,25 @@ enum tool_line tool_input_next(struct tool_input *input, bool wait, char **text,
             return outcome;
     }
 }
+
+distil_status tool_input_all(const char *path, size_t most, char **text, size_t *length,
+                             distil_error *error)
+{
+    struct tool_input input;
+    distil_status status = tool_input_open(&input, path, error);
+    *text = NULL;
+    while (!status && !input.ended) {
+        if (read_more(&input, true, error) == TOOL_BROKEN)
+            status = error->code;
+        else if (input.end > most)
+            status = distil_fail(error, DISTIL_FORMAT, "%s: over %zu bytes", input.name, most);
+    }
+    if (!status) {
+        *text = input.buffer; /* which has room: the end was found by reading on */
+        *length = input.end;
+        (*text)[*length] = '\0';
+        input.buffer = NULL;
+    }
+    tool_input_close(&input);
+    return status;
+}

@@ -39,4 +39,9 @@ void tool_input_close(struct tool_input *input);
 enum tool_line tool_input_next(struct tool_input *input, bool wait, char **text, size_t *length,
                                distil_error *error);
 
+/* The whole of a file, or for NULL or "-" of standard input, with a NUL after it; freed by the caller. DISTIL_FORMAT
+ * where it has more than `most` bytes. */
+distil_status tool_input_all(const char *path, size_t most, char **text, size_t *length,
+                             distil_error *error);
+
 #endif

@@ -2,15 +2,11 @@
 #ifndef TOOLS_NPY_H
 #define TOOLS_NPY_H
 
-#include <stdio.h>
-
-#include "weights/distil_status.h"
+#include "weights/replacement.h"
 
 /* Zero-initialise. */
 struct tool_npy {
-    const char *path;
-    char *temporary; /* what is written until all of it is there */
-    FILE *file;
+    struct weights_replacement file;
     int width;
     long rows;
 };

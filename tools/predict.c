@@ -4,15 +4,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "tools/batches.h"
 #include "tools/commands.h"
 #include "tools/model.h"
 #include "tools/output.h"
-#include "tools/progress.h"
-#include "tools/texts.h"
-
-/* A batch is computed before it has more tokens than this, so that long texts do not need memory
- * without bound. */
-enum { BATCH_TOKENS = 16384 };
 
 struct predict_settings {
     struct tool_model_settings model;
@@ -69,14 +64,11 @@ struct predict {
     distil_model *model;
     distil_session *session;
     const distil_info *info;
-    struct tool_texts texts;
-    struct tool_text *slots;       /* (batch) */
-    distil_tokens **tokens;        /* (batch): tokens[i] belongs to slots[i] */
-    const distil_tokens **encoded; /* (batch): those without a problem, in order */
-    float *logits;                 /* (batch, labels) */
-    float *scores;                 /* (labels) */
+    struct tool_batches batches;
+    float *logits; /* (batch, labels) of the texts encoded */
+    float *scores; /* (labels) */
     int label_width, text_width;
-    long done, truncated, problems;
+    long truncated, problems;
 };
 
 static void print_json(struct predict *run, const struct tool_text *text, int best,
@@ -154,8 +146,8 @@ static void print_problem(struct predict *run, const struct tool_text *text)
 
 static void print_result(struct predict *run, int slot, const float *logits)
 {
-    const struct tool_text *text = &run->slots[slot];
-    bool truncated = distil_tokens_truncated(run->tokens[slot]);
+    const struct tool_text *text = &run->batches.slots[slot];
+    bool truncated = distil_tokens_truncated(run->batches.tokens[slot]);
     const float *shown = logits;
     if (!run->settings->raw_scores) {
         distil_scores(run->model, logits, run->scores);
@@ -186,7 +178,7 @@ static void set_apart(struct predict *run, int n)
     const float *logits = run->logits;
     float *kept = run->logits;
     for (int i = 0; i < n; i++) {
-        if (run->slots[i].problem.code)
+        if (run->batches.slots[i].problem.code)
             continue;
         bool finite = true;
         for (int j = 0; j < labels; j++)
@@ -195,23 +187,19 @@ static void set_apart(struct predict *run, int n)
             memmove(kept, logits, (size_t)labels * sizeof *kept);
             kept += labels;
         } else {
-            distil_fail(&run->slots[i].problem, DISTIL_NOT_FINITE, "%s: text %ld: %s",
-                        run->info->path, run->done + i + 1, distil_strerror(DISTIL_NOT_FINITE));
+            tool_batches_not_finite(&run->batches, i);
         }
         logits += labels;
     }
 }
 
-/* Computes and prints the texts of slots 0..n. */
-static distil_status compute(struct predict *run, int n, distil_error *error)
+static distil_status compute(void *context, int n, int encoded, distil_error *error)
 {
-    int good = 0;
-    for (int i = 0; i < n; i++) {
-        if (!run->slots[i].problem.code)
-            run->encoded[good++] = run->tokens[i];
-    }
-    if (good > 0) {
-        distil_status status = distil_logits(run->session, run->encoded, good, run->logits, error);
+    struct predict *run = context;
+    const struct tool_batches *batches = &run->batches;
+    if (encoded > 0) {
+        distil_status status =
+            distil_logits(run->session, batches->encoded, encoded, run->logits, error);
         if (status == DISTIL_NOT_FINITE)
             set_apart(run, n);
         else if (status)
@@ -219,76 +207,42 @@ static distil_status compute(struct predict *run, int n, distil_error *error)
     }
     const float *logits = run->logits;
     for (int i = 0; i < n; i++) {
-        if (run->slots[i].problem.code) {
-            print_problem(run, &run->slots[i]);
+        if (batches->slots[i].problem.code) {
+            print_problem(run, &batches->slots[i]);
         } else {
             print_result(run, i, logits);
             logits += run->info->label_count;
         }
     }
-    run->done += n;
     return tool_flush(stdout, error);
-}
-
-/* Reads what has arrived, waiting for the first text only, into slots 0..*n. */
-static enum tool_line gather(struct predict *run, int *n, distil_error *error)
-{
-    enum tool_line outcome = TOOL_LINE;
-    int tokens = 0;
-    for (*n = 0; *n < run->settings->batch && tokens < BATCH_TOKENS; ++*n) {
-        struct tool_text *text = &run->slots[*n];
-        outcome = tool_texts_next(&run->texts, *n == 0, text, error);
-        if (outcome != TOOL_LINE)
-            return outcome;
-        if (text->problem.code)
-            continue;
-        if (distil_encode(run->model, text->text, text->length, NULL, 0, DISTIL_TRUNCATE_RIGHT,
-                          &run->tokens[*n], error))
-            return TOOL_BROKEN;
-        tokens += distil_tokens_count(run->tokens[*n]);
-    }
-    return outcome;
 }
 
 static distil_status predict_all(struct predict *run, distil_error *error)
 {
-    const struct tool_input *input = &run->texts.input;
-    struct tool_progress progress;
     /* A terminal that shows the results needs no line that says how many there are. */
-    tool_progress_start(&progress, "predicting", "texts",
-                        input->size > 0 && isatty(STDOUT_FILENO) != 1);
+    bool shown = run->batches.texts.input.size > 0 && isatty(STDOUT_FILENO) != 1;
     print_header(run);
-    enum tool_line outcome = TOOL_LINE;
-    distil_status status = DISTIL_OK;
-    while (outcome != TOOL_END && !status) {
-        int n;
-        outcome = gather(run, &n, error);
-        status = outcome == TOOL_BROKEN ? error->code : DISTIL_OK;
-        if (!status && n > 0)
-            status = compute(run, n, error);
-        tool_progress_update(&progress, input->taken, input->size, run->done);
-    }
-    tool_progress_end(&progress);
+    distil_status status =
+        tool_batches_run(&run->batches, "predicting", shown, compute, run, error);
     return status ? status : tool_flush(stdout, error);
 }
 
 static distil_status prepare(struct predict *run, char **operands, int count, distil_error *error)
 {
     const struct predict_settings *settings = run->settings;
-    distil_status status =
-        tool_texts_open(&run->texts, operands, count, settings->file, settings->jsonl, error);
+    distil_status status = tool_texts_open(&run->batches.texts, operands, count, settings->file,
+                                           settings->jsonl, error);
     if (!status)
         status = tool_open_classifier(&settings->model, &run->model, &run->session, error);
+    if (!status)
+        status = tool_batches_create(&run->batches, run->model, settings->batch, error);
     if (status)
         return status;
     run->info = distil_model_info(run->model);
     size_t batch = (size_t)settings->batch, labels = (size_t)run->info->label_count;
-    run->slots = calloc(batch, sizeof *run->slots);
-    run->tokens = calloc(batch, sizeof(distil_tokens *));
-    run->encoded = calloc(batch, sizeof(const distil_tokens *));
     run->logits = calloc(batch, labels * sizeof *run->logits);
     run->scores = calloc(labels, sizeof *run->scores);
-    if (!run->slots || !run->tokens || !run->encoded || !run->logits || !run->scores)
+    if (!run->logits || !run->scores)
         return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a batch of %zu texts", batch);
     run->label_width = 5;
     for (int i = 0; i < run->info->label_count; i++) {
@@ -305,20 +259,11 @@ static distil_status prepare(struct predict *run, char **operands, int count, di
 
 static void release(struct predict *run)
 {
-    for (long i = 0; i < run->settings->batch; i++) {
-        if (run->slots)
-            tool_text_free(&run->slots[i]);
-        if (run->tokens)
-            distil_tokens_free(run->tokens[i]);
-    }
-    free(run->slots);
-    free(run->tokens);
-    free(run->encoded);
     free(run->logits);
     free(run->scores);
+    tool_batches_free(&run->batches);
     distil_session_free(run->session);
     distil_model_free(run->model);
-    tool_texts_close(&run->texts);
 }
 
 static int run_predict(const void *given, int count, char **operands)

@@ -13,8 +13,10 @@
 #include "server/prediction_db.h"
 #include "server/timestamp.h"
 #include "tools/commands.h"
+#include "tools/input.h"
 #include "tools/model.h"
 #include "tools/output.h"
+#include "weights/replacement.h"
 
 struct telemetry_settings {
     const char *state_dir, *output, *key;
@@ -77,7 +79,7 @@ static distil_status read_place(struct export *run, const char *path, distil_err
     struct server_problem problem;
     char *text;
     size_t length;
-    distil_status status = tool_telemetry_read(path, TOOL_KEY_MOST, &text, &length, error);
+    distil_status status = tool_input_all(path, TOOL_KEY_MOST, &text, &length, error);
     if (status == DISTIL_NOT_FOUND)
         return DISTIL_OK; /* the first bundle */
     if (status)
@@ -96,29 +98,19 @@ static distil_status read_place(struct export *run, const char *path, distil_err
     return status;
 }
 
-/* Writes a file beside its place and moves it there. exclusive: not over one that is there. */
+/* exclusive: not over a file that is there. */
 static distil_status save(const char *path, const char *text, size_t length, bool exclusive,
                           distil_error *error)
 {
-    char temporary[TOOL_PATH];
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid()) >=
-        (int)sizeof temporary)
-        return distil_fail(error, DISTIL_INVALID, "%.60s...: the path is too long", path);
-    FILE *file = fopen(temporary, "wxe");
-    bool written = file && fwrite(text, 1, length, file) == length && fflush(file) == 0 &&
-                   fsync(fileno(file)) == 0;
-    int reason = errno;
-    if (file && fclose(file) != 0 && written) {
-        written = false;
-        reason = errno;
+    struct weights_replacement file;
+    distil_status status = weights_replacement_open(&file, path, 0666, error);
+    if (!status) {
+        file.exclusive = exclusive;
+        fwrite(text, 1, length, file.out);
+        status = weights_replacement_finish(&file, error);
     }
-    if (written) {
-        written = (exclusive ? link(temporary, path) : rename(temporary, path)) == 0;
-        reason = errno;
-    }
-    if (file && (exclusive || !written))
-        unlink(temporary);
-    return written ? DISTIL_OK : distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(reason));
+    weights_replacement_close(&file);
+    return status;
 }
 
 static distil_status save_place(const struct export *run, const char *path, distil_error *error)

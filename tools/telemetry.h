@@ -57,10 +57,6 @@ distil_status tool_telemetry_check(char *bundle, size_t length, char *public_pem
                                    distil_error *error);
 void tool_telemetry_digest(const char *bytes, size_t length, char digest[TOOL_DIGEST_SIZE]);
 
-/* All of a file, NUL-terminated and to be freed; DISTIL_INVALID where it is over `most` bytes. */
-distil_status tool_telemetry_read(const char *path, size_t most, char **text, size_t *length,
-                                  distil_error *error);
-
 /* 'telemetry verify': checks files in the given order, and that they follow each other; prints a line for each. key_file:
  * the installation's public key in PEM; NULL takes that of the bundle, which says nothing of who made it. */
 int tool_telemetry_verify(const char *key_file, int count, char **files);

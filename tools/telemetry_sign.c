@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/input.h"
 #include "tools/telemetry.h"
 
 enum { SIGNATURE = 64, SIGNATURE_BASE64 = 88 };
@@ -52,7 +53,7 @@ static distil_status load_key(const char *path, gnutls_x509_privkey_t key, disti
 {
     char *pem;
     size_t length;
-    distil_status status = tool_telemetry_read(path, TOOL_KEY_MOST, &pem, &length, error);
+    distil_status status = tool_input_all(path, TOOL_KEY_MOST, &pem, &length, error);
     if (status)
         return status;
     gnutls_datum_t data = {(unsigned char *)pem, (unsigned)length};

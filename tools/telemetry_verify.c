@@ -1,47 +1,11 @@
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/json_input.h"
+#include "tools/input.h"
 #include "tools/model.h"
 #include "tools/telemetry.h"
-
-distil_status tool_telemetry_read(const char *path, size_t most, char **text, size_t *length,
-                                  distil_error *error)
-{
-    FILE *file = fopen(path, "re");
-    distil_status status = DISTIL_OK;
-    *text = NULL;
-    if (!file)
-        return distil_fail(error, errno == ENOENT ? DISTIL_NOT_FOUND : DISTIL_IO, "%s: %s", path,
-                           strerror(errno));
-    size_t capacity = 0;
-    for (*length = 0; !status && !feof(file) && !ferror(file);) {
-        if (*length + 1 >= capacity) {
-            capacity = capacity * 2 + 4096;
-            char *more = realloc(*text, capacity);
-            if (!more) {
-                status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory");
-                break;
-            }
-            *text = more;
-        }
-        *length += fread(*text + *length, 1, capacity - *length - 1, file);
-        if (*length > most)
-            status = distil_fail(error, DISTIL_INVALID, "%s: it is over %zu bytes", path, most);
-    }
-    if (!status && (ferror(file) || !*text))
-        status = distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
-    fclose(file);
-    if (status) {
-        free(*text);
-        *text = NULL;
-        return status;
-    }
-    (*text)[*length] = '\0';
-    return DISTIL_OK;
-}
 
 /* What is known of the bundle before. */
 struct chain {
@@ -125,7 +89,7 @@ static distil_status verify(const char *path, const char *key, struct chain *cha
     struct bundle bundle;
     char *text, *public_key = NULL;
     size_t length;
-    distil_status status = tool_telemetry_read(path, TOOL_TELEMETRY_MOST, &text, &length, error);
+    distil_status status = tool_input_all(path, TOOL_TELEMETRY_MOST, &text, &length, error);
     if (status)
         return status;
     cJSON *root = server_json_parse(text, length, &problem);
@@ -163,7 +127,7 @@ int tool_telemetry_verify(const char *key_file, int count, char **files)
     size_t length;
     distil_error error;
     int result = TOOL_OK;
-    if (key_file && tool_telemetry_read(key_file, TOOL_KEY_MOST, &key, &length, &error))
+    if (key_file && tool_input_all(key_file, TOOL_KEY_MOST, &key, &length, &error))
         return tool_failed("telemetry", &error);
     for (int i = 0; i < count; i++) {
         if (verify(files[i], key, &chain, &error) == DISTIL_OK)

@@ -161,8 +161,7 @@ distil_status weights_catalogue_begin(struct weights_catalogue_writer **out,
     struct weights_catalogue_writer *writer = calloc(1, sizeof *writer);
     if (!writer)
         return weights_no_memory(path, error);
-    *writer = (struct weights_catalogue_writer){
-        .source = *source, .path = path, .error = error, .output = {.fd = -1, .directory = -1}};
+    *writer = (struct weights_catalogue_writer){.source = *source, .path = path, .error = error};
     const size_t value_bytes = weights_dtype_bytes(source->dtype);
     kern_table_init(&writer->kernels, KERN_SCALAR);
     writer->stride = weights_catalogue_stride(source->width, value_bytes);

@@ -3,9 +3,7 @@
  *   struct weights_output output;
  *   status = weights_output_open(&output, path, error);
  *   ... weights_output_header, weights_output_put and weights_output_finish, each unless one before it failed
- *   weights_output_close(&output);
- *
- * What is written goes to a temporary file beside path, which finish renames to it. */
+ *   weights_output_close(&output); */
 #ifndef WEIGHTS_OUTPUT_H
 #define WEIGHTS_OUTPUT_H
 
@@ -14,6 +12,7 @@
 #include <sys/types.h>
 
 #include "weights/distil_status.h"
+#include "weights/replacement.h"
 #include "weights/safetensors.h"
 #include "weights/text.h"
 
@@ -25,10 +24,8 @@ enum { WEIGHTS_DATA_ALIGN = 64 };
 enum { WEIGHTS_DIGEST_LENGTH = 64 };
 
 struct weights_output {
-    const char *path;
+    struct weights_replacement file;
     distil_error *error;
-    char *temporary; /* NULL when there is nothing to remove */
-    int fd, directory;
     off_t digest_at;
     struct sha256_ctx hash;
 };

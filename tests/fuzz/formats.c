@@ -7,6 +7,7 @@
 #include "engine/distil_catalogue.h"
 #include "tools/dataset.h"
 #include "tools/gate.h"
+#include "tools/input.h"
 #include "tools/movielens.h"
 #include "tools/npy.h"
 #include "tools/options.h"
@@ -291,7 +292,7 @@ static void sign(const char *folder)
     char *text = NULL;
     size_t length;
     distil_error error;
-    must(tool_telemetry_read(path_in(folder, "body"), TOOL_TELEMETRY_MOST, &text, &length, &error),
+    must(tool_input_all(path_in(folder, "body"), TOOL_TELEMETRY_MOST, &text, &length, &error),
          &error);
     must(tool_telemetry_sign(key, &text, &error), &error);
     put(folder, "bundle.json", text);
