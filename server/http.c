@@ -23,7 +23,7 @@ struct server_http {
     struct server *server;
     int count;
     unsigned next; /* whom the next connection goes to */
-    struct http_thread *threads;
+    struct server_http_thread *threads;
 };
 
 /* In place of an exchange, from the request line on: the target holds a space. */
@@ -39,7 +39,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
         const char *from;
         void *to;
     } marker = {&malformed_target};
-    struct server_connection *kept = http_kept(connection);
+    struct server_connection *kept = server_http_kept(connection);
     (void)cls;
     server_connection_wait(kept, SERVER_WAITING_HEADERS);
     if (kept && target)
@@ -53,10 +53,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **context)
 {
-    struct http_exchange *http = *context;
+    struct server_http_exchange *http = *context;
     if (!http || *context == &malformed_target) {
         bool malformed = http != NULL;
-        *context = http = http_begin(cls, connection, url, method, version);
+        *context = http = server_http_begin(cls, connection, url, method, version);
         if (!http)
             return MHD_NO;
         if (malformed) {
@@ -66,11 +66,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         }
         /* an answer before the body costs the connection: only where reading on costs more */
         if (http->exchange.status && (http->close || http->headers.expects_continue))
-            return http_respond_early(http);
+            return server_http_respond_early(http);
         return MHD_YES;
     }
     if (*size > 0) {
-        bool keep = http_take_body(http, data, *size);
+        bool keep = server_http_take_body(http, data, *size);
         *size = 0;
         return keep ? MHD_YES : MHD_NO;
     }
@@ -80,12 +80,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         if (!http->exchange.status) /* it was not refused meanwhile */
             http->exchange.finish(&http->exchange);
         http->close = http->close || http->exchange.job.fate == SERVER_ABANDONED;
-        return http_go_on(http) ? MHD_YES : http_respond(http);
+        return server_http_go_on(http) ? MHD_YES : server_http_respond(http);
     }
     http->counted = true;
     server_connection_wait(http->kept, SERVER_WAITING_SELF);
     atomic_fetch_add_explicit(&http->exchange.server->in_flight, 1, memory_order_relaxed);
-    return http->exchange.status ? http_respond(http) : http_dispatch(http);
+    return http->exchange.status ? server_http_respond(http) : server_http_dispatch(http);
 }
 
 /* Called once an answer is sent, or the client has gone. A request that waits for a worker is never
@@ -93,17 +93,17 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code)
 {
-    struct http_thread *thread = cls;
-    struct http_exchange *http = *context;
+    struct server_http_thread *thread = cls;
+    struct server_http_exchange *http = *context;
     (void)connection;
     *context = NULL;
     if (!http || (const void *)http == &malformed_target)
         return;
     http->cut = code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    http_count_exchange(http);
+    server_http_count_exchange(http);
     if (thread->server->options.access_log ||
         server_log_enabled(&thread->server->options.log, SERVER_LOG_DEBUG))
-        http_log_exchange(http);
+        server_http_log_exchange(http);
     if (http->counted)
         atomic_fetch_sub_explicit(&thread->server->in_flight, 1, memory_order_release);
     server_connection_wait(http->kept, SERVER_WAITING_NEXT);
@@ -120,7 +120,7 @@ static const struct sockaddr *address_of(struct MHD_Connection *connection)
 
 /* Called before anything is read. Without what it makes, a connection has no deadlines and does not
  * linger. */
-static struct server_connection *begin_connection(const struct http_thread *thread,
+static struct server_connection *begin_connection(const struct server_http_thread *thread,
                                                   struct MHD_Connection *connection, int fd)
 {
     struct server_connection *kept = server_connections_add(thread->connections, fd);
@@ -135,10 +135,10 @@ static struct server_connection *begin_connection(const struct http_thread *thre
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
-    struct http_thread *thread = cls;
+    struct server_http_thread *thread = cls;
     struct server_connection *kept = *context;
     struct server *server = thread->server;
-    int fd = http_descriptor(connection);
+    int fd = server_http_descriptor(connection);
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *context = begin_connection(thread, connection, fd);
         return;
@@ -224,7 +224,7 @@ static unsigned tls_options(const struct server_tls *tls, struct MHD_OptionItem 
     return tls ? MHD_USE_TLS : 0;
 }
 
-static distil_status start_thread(struct server_http *http, struct http_thread *thread,
+static distil_status start_thread(struct server_http *http, struct server_http_thread *thread,
                                   int max_connections, distil_error *error)
 {
     struct server *server = http->server;

@@ -49,7 +49,7 @@ static void add_cors(const struct server_exchange *exchange, struct MHD_Response
     MHD_add_response_header(response, "Access-Control-Max-Age", "600");
 }
 
-static void add_headers(struct http_exchange *http, struct MHD_Response *response)
+static void add_headers(struct server_http_exchange *http, struct MHD_Response *response)
 {
     struct server_exchange *exchange = &http->exchange;
     char number[16], trace[SERVER_TRACE_PARENT_SIZE];
@@ -82,7 +82,7 @@ static void add_headers(struct http_exchange *http, struct MHD_Response *respons
         MHD_add_response_header(response, "Connection", "close");
 }
 
-enum MHD_Result http_respond(struct http_exchange *http)
+enum MHD_Result server_http_respond(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     enum MHD_ResponseMemoryMode mode = MHD_RESPMEM_MUST_FREE;
@@ -102,14 +102,14 @@ enum MHD_Result http_respond(struct http_exchange *http)
     return result;
 }
 
-enum MHD_Result http_respond_early(struct http_exchange *http)
+enum MHD_Result server_http_respond_early(struct server_http_exchange *http)
 {
     if (http->kept)
         http->kept->linger = true;
-    return http_respond(http);
+    return server_http_respond(http);
 }
 
-void http_count_exchange(const struct http_exchange *http)
+void server_http_count_exchange(const struct server_http_exchange *http)
 {
     enum { CLIENT_LEFT = 499 };
     const struct server_exchange *exchange = &http->exchange;

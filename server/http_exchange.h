@@ -11,7 +11,7 @@
 #include "server/reader.h"
 #include "server/trace.h"
 
-struct http_thread {
+struct server_http_thread {
     struct server *server;
     uint64_t number; /* of the next request: of this thread, from a range of its own */
     struct MHD_Daemon *daemon;
@@ -21,7 +21,7 @@ struct http_thread {
 };
 
 /* An exchange with what the HTTP library needs of it. */
-struct http_exchange {
+struct server_http_exchange {
     struct server_exchange exchange; /* first: the two share their address */
     struct MHD_Connection *connection;
     struct server_connection *kept; /* what outlives the requests of the connection; may be NULL */
@@ -36,37 +36,39 @@ struct http_exchange {
     bool suspended; /* waits for the workers or the reader, or has waited */
 };
 
-static inline struct http_exchange *http_of(struct server_exchange *exchange)
+static inline struct server_http_exchange *server_http_of(struct server_exchange *exchange)
 {
-    return (struct http_exchange *)(void *)exchange;
+    return (struct server_http_exchange *)(void *)exchange;
 }
 
 /* What is kept of a connection for as long as it is open. */
-struct server_connection *http_kept(struct MHD_Connection *connection);
+struct server_connection *server_http_kept(struct MHD_Connection *connection);
 /* Begins an exchange: reads the headers and answers what they alone decide, such as 404. target is
  * the request's, in either form. NULL when memory runs out. */
-struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connection *connection,
-                                 const char *target, const char *method, const char *version);
+struct server_http_exchange *server_http_begin(struct server_http_thread *thread,
+                                               struct MHD_Connection *connection,
+                                               const char *target, const char *method,
+                                               const char *version);
 /* Takes a piece of the body; false when the connection is to be cut. */
-bool http_take_body(struct http_exchange *http, const char *data, size_t size);
+bool server_http_take_body(struct server_http_exchange *http, const char *data, size_t size);
 
 /* The descriptor of a connection; -1 where there is none. */
-int http_descriptor(struct MHD_Connection *connection);
+int server_http_descriptor(struct MHD_Connection *connection);
 /* Lets the handler loose on a complete request, and sends what it answers or puts the connection to
  * sleep until others have answered. */
-enum MHD_Result http_dispatch(struct http_exchange *http);
+enum MHD_Result server_http_dispatch(struct server_http_exchange *http);
 
 /* Puts the connection to sleep, or lets it sleep on, and sets those to work who will wake it; false where
  * the exchange is answered or waits for nobody. */
-bool http_go_on(struct http_exchange *http);
+bool server_http_go_on(struct server_http_exchange *http);
 
 /* Sends the answer that the exchange holds. */
-enum MHD_Result http_respond(struct http_exchange *http);
+enum MHD_Result server_http_respond(struct server_http_exchange *http);
 /* The same before the body has been read. The library then closes the connection. */
-enum MHD_Result http_respond_early(struct http_exchange *http);
+enum MHD_Result server_http_respond_early(struct server_http_exchange *http);
 /* Counts an exchange that has ended. */
-void http_count_exchange(const struct http_exchange *http);
+void server_http_count_exchange(const struct server_http_exchange *http);
 /* Writes a line about an exchange that has ended. */
-void http_log_exchange(const struct http_exchange *http);
+void server_http_log_exchange(const struct server_http_exchange *http);
 
 #endif

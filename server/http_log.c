@@ -26,7 +26,7 @@ static void put_ms(struct line *line, const char *name, int64_t nanoseconds)
         .name = name, .kind = SERVER_LOG_REAL, .real = (double)nanoseconds / 1e6};
 }
 
-void http_log_exchange(const struct http_exchange *http)
+void server_http_log_exchange(const struct server_http_exchange *http)
 {
     const struct server_exchange *exchange = &http->exchange;
     const struct server_job *job = &exchange->job;

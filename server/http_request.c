@@ -31,7 +31,7 @@ static bool take_id(struct server_exchange *exchange, const char *value)
 }
 
 /* Gives the request its id, and its place in the trace that it belongs to, if it does. */
-static void identify(struct http_thread *thread, struct http_exchange *http)
+static void identify(struct server_http_thread *thread, struct server_http_exchange *http)
 {
     const struct server_headers *headers = &http->headers;
     uint64_t seed = thread->server->id_seed, number = thread->number++;
@@ -75,7 +75,7 @@ static bool is_preflight(const struct server_exchange *exchange,
 }
 
 /* False where the client's own timeout cannot be read. */
-static bool set_deadline(struct http_exchange *http)
+static bool set_deadline(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     const struct server_options *options = &exchange->server->options;
@@ -89,7 +89,7 @@ static bool set_deadline(struct http_exchange *http)
     return timeout >= 0;
 }
 
-static void check_headers(struct http_exchange *http, bool is_1_0)
+static void check_headers(struct server_http_exchange *http, bool is_1_0)
 {
     struct server_exchange *exchange = &http->exchange;
     const struct server_options *options = &exchange->server->options;
@@ -151,22 +151,24 @@ static const char *path_of(const char *target)
     return path ? path : "/";
 }
 
-struct server_connection *http_kept(struct MHD_Connection *connection)
+struct server_connection *server_http_kept(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info ? info->socket_context : NULL;
 }
 
-struct http_exchange *http_begin(struct http_thread *thread, struct MHD_Connection *connection,
-                                 const char *target, const char *method, const char *version)
+struct server_http_exchange *server_http_begin(struct server_http_thread *thread,
+                                               struct MHD_Connection *connection,
+                                               const char *target, const char *method,
+                                               const char *version)
 {
-    struct http_exchange *http = calloc(1, sizeof(*http));
+    struct server_http_exchange *http = calloc(1, sizeof(*http));
     const union MHD_ConnectionInfo *info;
     if (!http)
         return NULL;
     http->connection = connection;
-    http->kept = http_kept(connection);
+    http->kept = server_http_kept(connection);
     http->exchange.server = thread->server;
     http->exchange.pool = &thread->pool;
     http->exchange.meter = thread->meter;
@@ -212,7 +214,7 @@ static void drop_body(struct server_exchange *exchange)
     exchange->body_length = exchange->body_capacity = 0;
 }
 
-bool http_take_body(struct http_exchange *http, const char *data, size_t size)
+bool server_http_take_body(struct server_http_exchange *http, const char *data, size_t size)
 {
     struct server_exchange *exchange = &http->exchange;
     size_t limit = exchange->server->options.max_body;

@@ -9,19 +9,19 @@
 /* Bytes of a body up to which an HTTP thread reads it itself: a millisecond's work at most. */
 enum { SMALL_BODY = 4096 };
 
-static struct http_exchange *reading_of(struct server_reading *reading)
+static struct server_http_exchange *reading_of(struct server_reading *reading)
 {
-    return (struct http_exchange *)(void *)((char *)reading -
-                                            offsetof(struct http_exchange, reading));
+    return (struct server_http_exchange *)(void *)((char *)reading -
+                                                   offsetof(struct server_http_exchange, reading));
 }
 
 /* Answers a large request, and frees what it was: its thread has only to send the answer. */
 static void on_finish(struct server_reading *reading, enum server_turn turn)
 {
-    struct http_exchange *http = reading_of(reading);
+    struct server_http_exchange *http = reading_of(reading);
     (void)turn;
     http->exchange.finish(&http->exchange);
-    if (http_go_on(http))
+    if (server_http_go_on(http))
         return;
     server_exchange_forget(&http->exchange);
     MHD_resume_connection(http->connection);
@@ -30,7 +30,7 @@ static void on_finish(struct server_reading *reading, enum server_turn turn)
 /* Wakes the connection of an exchange that is computed. */
 static void on_wake(struct server_exchange *exchange)
 {
-    struct http_exchange *http = http_of(exchange);
+    struct server_http_exchange *http = server_http_of(exchange);
     if (!http->reading.read) {
         MHD_resume_connection(http->connection);
         return;
@@ -51,11 +51,11 @@ static bool on_job_asked(struct server_job *job)
 {
     struct server_exchange *exchange =
         (struct server_exchange *)(void *)((char *)job - offsetof(struct server_exchange, job));
-    struct pollfd fd = {.fd = http_of(exchange)->fd, .events = POLLRDHUP};
+    struct pollfd fd = {.fd = server_http_of(exchange)->fd, .events = POLLRDHUP};
     return fd.fd >= 0 && poll(&fd, 1, 0) > 0;
 }
 
-int http_descriptor(struct MHD_Connection *connection)
+int server_http_descriptor(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -63,7 +63,7 @@ int http_descriptor(struct MHD_Connection *connection)
 }
 
 /* Puts the connection to sleep. */
-static void suspend(struct http_exchange *http)
+static void suspend(struct server_http_exchange *http)
 {
     if (http->suspended)
         return;
@@ -72,7 +72,7 @@ static void suspend(struct http_exchange *http)
     MHD_suspend_connection(http->connection);
 }
 
-bool http_go_on(struct http_exchange *http)
+bool server_http_go_on(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     if (exchange->status || !exchange->submit)
@@ -84,7 +84,7 @@ bool http_go_on(struct http_exchange *http)
 }
 
 /* Hands what the handler prepared to those who do the work; false where the exchange is answered. */
-static bool hand_on(struct http_exchange *http)
+static bool hand_on(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     struct server_queue *queue = exchange->server->queue;
@@ -93,7 +93,7 @@ static bool hand_on(struct http_exchange *http)
     if (exchange->status || (!exchange->submit && !exchange->finish))
         return false;
     if (exchange->submit)
-        return http_go_on(http);
+        return server_http_go_on(http);
     if (!server_work_make_outputs(exchange))
         return false;
     room = server_queue_reserve(queue, &exchange->job, &wait);
@@ -107,7 +107,7 @@ static bool hand_on(struct http_exchange *http)
     }
     exchange->job.done = on_job_done;
     exchange->job.gone = on_job_asked;
-    http->fd = http_descriptor(http->connection);
+    http->fd = server_http_descriptor(http->connection);
     /* suspend before the push: the workers may be done before the push returns */
     suspend(http);
     server_queue_push(queue, &exchange->job);
@@ -115,7 +115,7 @@ static bool hand_on(struct http_exchange *http)
 }
 
 /* Why a large request that has waited is not worth being read; SERVER_COMPUTED where it is. */
-static enum server_fate fate_unread(struct http_exchange *http, enum server_turn turn)
+static enum server_fate fate_unread(struct server_http_exchange *http, enum server_turn turn)
 {
     if (turn == SERVER_TURN_ENDING)
         return SERVER_STOPPED;
@@ -127,7 +127,7 @@ static enum server_fate fate_unread(struct http_exchange *http, enum server_turn
 /* What dispatch does, for a large request and on a thread of the reader's. */
 static void on_read(struct server_reading *reading, enum server_turn turn)
 {
-    struct http_exchange *http = reading_of(reading);
+    struct server_http_exchange *http = reading_of(reading);
     struct server_exchange *exchange = &http->exchange;
     struct server_token_pool *pool = exchange->pool, own = {.count = 0};
     exchange->job.fate = fate_unread(http, turn);
@@ -146,12 +146,12 @@ static void on_read(struct server_reading *reading, enum server_turn turn)
 }
 
 /* Leaves a large request to the reader. */
-static void read_elsewhere(struct http_exchange *http)
+static void read_elsewhere(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     http->reading = (struct server_reading){
         .bytes = exchange->body_capacity, .deadline = exchange->job.deadline, .read = on_read};
-    http->fd = http_descriptor(http->connection);
+    http->fd = server_http_descriptor(http->connection);
     suspend(http); /* before the push, after which it may be read already */
     if (server_reader_push(exchange->server->reader, &http->reading))
         return;
@@ -159,7 +159,7 @@ static void read_elsewhere(struct http_exchange *http)
     MHD_resume_connection(http->connection);
 }
 
-enum MHD_Result http_dispatch(struct http_exchange *http)
+enum MHD_Result server_http_dispatch(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
     int64_t wait;
@@ -175,5 +175,5 @@ enum MHD_Result http_dispatch(struct http_exchange *http)
         if (hand_on(http))
             return MHD_YES;
     }
-    return http_respond(http);
+    return server_http_respond(http);
 }

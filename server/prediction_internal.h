@@ -13,46 +13,46 @@
 #include "server/ring.h"
 
 enum {
-    PREDICTION_KEY = 32,      /* bytes of the key that texts are hashed with */
-    PREDICTION_BATCH = 512,   /* rows of one transaction */
-    PREDICTION_FEEDBACK = 64, /* and feedback */
-    PREDICTION_PATH = 4096
+    SERVER_PREDICTION_KEY = 32,      /* bytes of the key that texts are hashed with */
+    SERVER_PREDICTION_BATCH = 512,   /* rows of one transaction */
+    SERVER_PREDICTION_FEEDBACK = 64, /* and feedback */
+    SERVER_PREDICTION_PATH = 4096
 };
 
 /* A prediction with its own copies of what it points to behind it. */
-struct prediction_row {
+struct server_prediction_row {
     struct server_prediction prediction;
     size_t size;
     char bytes[];
 };
 
 /* Feedback that the thread works on: a copy, as the one who gave it may give up waiting. */
-struct prediction_feedback {
+struct server_prediction_feedback {
     uint64_t number;
     bool decided;
     struct server_feedback copy;
 };
 
-enum prediction_statement {
-    PREDICTION_BEGIN,
-    PREDICTION_COMMIT,
-    PREDICTION_INSERT,
-    PREDICTION_FIND,
-    PREDICTION_FIND_FEEDBACK,
-    PREDICTION_INSERT_FEEDBACK,
-    PREDICTION_STATEMENTS
+enum server_prediction_statement {
+    SERVER_PREDICTION_BEGIN,
+    SERVER_PREDICTION_COMMIT,
+    SERVER_PREDICTION_INSERT,
+    SERVER_PREDICTION_FIND,
+    SERVER_PREDICTION_FIND_FEEDBACK,
+    SERVER_PREDICTION_INSERT_FEEDBACK,
+    SERVER_PREDICTION_STATEMENTS
 };
 
 /* The thread's own. */
-struct prediction_writer {
-    char path[PREDICTION_PATH];
-    unsigned char key[PREDICTION_KEY];
+struct server_prediction_writer {
+    char path[SERVER_PREDICTION_PATH];
+    unsigned char key[SERVER_PREDICTION_KEY];
     bool has_key;
     sqlite3 *db; /* NULL: not open */
-    sqlite3_stmt *statements[PREDICTION_STATEMENTS];
-    struct prediction_row *batch[PREDICTION_BATCH];
+    sqlite3_stmt *statements[SERVER_PREDICTION_STATEMENTS];
+    struct server_prediction_row *batch[SERVER_PREDICTION_BATCH];
     int count;
-    struct prediction_feedback feedback[PREDICTION_FEEDBACK];
+    struct server_prediction_feedback feedback[SERVER_PREDICTION_FEEDBACK];
     int feedback_count;
 
     int64_t failing_since; /* monotonic nanoseconds; 0: the last transaction went well */
@@ -87,7 +87,7 @@ struct server_prediction_log {
     uint64_t next_number;
     bool closed; /* no more feedback is taken */
 
-    struct prediction_writer writer;
+    struct server_prediction_writer writer;
 };
 
 /* The thread's main function. */
@@ -99,7 +99,7 @@ void server_prediction_pause(struct server_prediction_log *log, int64_t nanoseco
 
 /* Opens the database and prepares the statements. */
 distil_status server_prediction_open(struct server_prediction_log *log, distil_error *error);
-void server_prediction_close(struct prediction_writer *writer);
+void server_prediction_close(struct server_prediction_writer *writer);
 /* Writes the batch and decides on the feedback, in one transaction: all of it or nothing. */
 distil_status server_prediction_write(struct server_prediction_log *log, distil_error *error);
 
@@ -111,13 +111,14 @@ void server_prediction_tell_feedback(struct server_prediction_log *log);
 /* Deletes some of what is too old or too much, and gives the space back. Sets when to come back. */
 distil_status server_prediction_keep(struct server_prediction_log *log, distil_error *error);
 /* Begins to watch the clock. */
-void server_prediction_watch_clock(struct prediction_writer *writer);
+void server_prediction_watch_clock(struct server_prediction_writer *writer);
 /* Moves a damaged database out of the way; false where that is not to be, or cannot be, done. */
 bool server_prediction_put_aside(struct server_prediction_log *log);
 /* Whether the file at the path is no longer the one that is open. */
-bool server_prediction_moved(const struct prediction_writer *writer);
+bool server_prediction_moved(const struct server_prediction_writer *writer);
 /* Reads the key that texts are hashed with, or makes it. */
-distil_status server_prediction_read_key(const char *directory, unsigned char key[PREDICTION_KEY],
+distil_status server_prediction_read_key(const char *directory,
+                                         unsigned char key[SERVER_PREDICTION_KEY],
                                          distil_error *error);
 
 #endif

@@ -38,7 +38,7 @@ static int64_t offset_of_clock(void)
     return server_clock() - ((int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
 }
 
-void server_prediction_watch_clock(struct prediction_writer *writer)
+void server_prediction_watch_clock(struct server_prediction_writer *writer)
 {
     writer->clock_offset = offset_of_clock();
     writer->clock_jumped = server_now() - distrust_ns;
@@ -46,7 +46,7 @@ void server_prediction_watch_clock(struct prediction_writer *writer)
 
 static bool is_clock_trusted(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     int64_t offset = offset_of_clock(), change = offset - writer->clock_offset;
     writer->clock_offset = offset;
     if (llabs(change) > jump_ns) {
@@ -61,8 +61,8 @@ static bool is_clock_trusted(struct server_prediction_log *log)
 
 /* ---- deleting ---- */
 
-static distil_status ask(struct prediction_writer *writer, const char *pragma, long long *number,
-                         distil_error *error)
+static distil_status ask(struct server_prediction_writer *writer, const char *pragma,
+                         long long *number, distil_error *error)
 {
     sqlite3_stmt *statement = NULL;
     distil_status status = DISTIL_OK;
@@ -79,7 +79,7 @@ static distil_status ask(struct prediction_writer *writer, const char *pragma, l
 static distil_status delete_where(struct server_prediction_log *log, const char *condition,
                                   enum server_counter counter, int *deleted, distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     char *sql = sqlite3_mprintf(
         "BEGIN IMMEDIATE;"
         "DELETE FROM feedback WHERE prediction_id IN"
@@ -116,7 +116,7 @@ static distil_status delete_old(struct server_prediction_log *log, bool *more, d
 
 static distil_status delete_much(struct server_prediction_log *log, bool *more, distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     long long pages = 0, unused = 0, size = 0;
     int deleted = 0;
     distil_status status = ask(writer, "PRAGMA page_size", &size, error);
@@ -136,7 +136,7 @@ static distil_status delete_much(struct server_prediction_log *log, bool *more, 
 
 distil_status server_prediction_keep(struct server_prediction_log *log, distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     bool trusted = is_clock_trusted(log), more = false;
     char give_back[60];
     distil_status status = DISTIL_OK;
@@ -162,7 +162,7 @@ distil_status server_prediction_keep(struct server_prediction_log *log, distil_e
 
 /* ---- files ---- */
 
-bool server_prediction_moved(const struct prediction_writer *writer)
+bool server_prediction_moved(const struct server_prediction_writer *writer)
 {
     int moved = 0;
     return sqlite3_file_control(writer->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK &&
@@ -171,9 +171,9 @@ bool server_prediction_moved(const struct prediction_writer *writer)
 
 bool server_prediction_put_aside(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     static const char *const suffixes[] = {"-wal", "-shm", ""};
-    char from[PREDICTION_PATH + 8], to[PREDICTION_PATH + 80];
+    char from[SERVER_PREDICTION_PATH + 8], to[SERVER_PREDICTION_PATH + 80];
     long long now = server_clock() / 1000000;
     size_t i;
     if (writer->put_aside >= MOST_PUT_ASIDE)
@@ -202,8 +202,8 @@ static bool write_all(int fd, const unsigned char *bytes, size_t length)
 /* Makes a file of random bytes where there is none, whole or not at all. */
 static distil_status make_key(const char *path, distil_error *error)
 {
-    unsigned char key[PREDICTION_KEY];
-    char temporary[PREDICTION_PATH + 8];
+    unsigned char key[SERVER_PREDICTION_KEY];
+    char temporary[SERVER_PREDICTION_PATH + 8];
     distil_status status = DISTIL_OK;
     int fd;
     snprintf(temporary, sizeof(temporary), "%s.new", path);
@@ -218,11 +218,12 @@ static distil_status make_key(const char *path, distil_error *error)
     return status;
 }
 
-distil_status server_prediction_read_key(const char *directory, unsigned char key[PREDICTION_KEY],
+distil_status server_prediction_read_key(const char *directory,
+                                         unsigned char key[SERVER_PREDICTION_KEY],
                                          distil_error *error)
 {
-    char path[PREDICTION_PATH];
-    unsigned char bytes[PREDICTION_KEY + 1];
+    char path[SERVER_PREDICTION_PATH];
+    unsigned char bytes[SERVER_PREDICTION_KEY + 1];
     distil_status status = DISTIL_OK;
     ssize_t length;
     int fd;
@@ -236,12 +237,13 @@ distil_status server_prediction_read_key(const char *directory, unsigned char ke
     if (fd < 0)
         return distil_fail(error, DISTIL_IO, "%s: %s", path, strerror(errno));
     length = read(fd, bytes, sizeof(bytes));
-    if (length == PREDICTION_KEY)
-        memcpy(key, bytes, PREDICTION_KEY);
+    if (length == SERVER_PREDICTION_KEY)
+        memcpy(key, bytes, SERVER_PREDICTION_KEY);
     else
-        status = distil_fail(error, DISTIL_FORMAT, "%s: %d bytes are expected, found %s%zd", path,
-                             (int)PREDICTION_KEY, length > PREDICTION_KEY ? "over " : "",
-                             length > PREDICTION_KEY ? (ssize_t)PREDICTION_KEY : length);
+        status =
+            distil_fail(error, DISTIL_FORMAT, "%s: %d bytes are expected, found %s%zd", path,
+                        (int)SERVER_PREDICTION_KEY, length > SERVER_PREDICTION_KEY ? "over " : "",
+                        length > SERVER_PREDICTION_KEY ? (ssize_t)SERVER_PREDICTION_KEY : length);
     explicit_bzero(bytes, sizeof(bytes));
     close(fd);
     return status;

@@ -44,14 +44,14 @@ static size_t size_of(const char *text)
 }
 
 /* A copy of a prediction that stands by itself; NULL when memory runs out. */
-static struct prediction_row *copy_row(const struct server_prediction *p)
+static struct server_prediction_row *copy_row(const struct server_prediction *p)
 {
     size_t floats = p->projection ? (size_t)p->projection_count * sizeof(float) : 0;
-    size_t size = sizeof(struct prediction_row) + floats + size_of(p->id) + size_of(p->model) +
-                  size_of(p->digest) + size_of(p->text) + size_of(p->pair) +
+    size_t size = sizeof(struct server_prediction_row) + floats + size_of(p->id) +
+                  size_of(p->model) + size_of(p->digest) + size_of(p->text) + size_of(p->pair) +
                   size_of(p->product_id) + size_of(p->timestamp) + size_of(p->label) +
                   size_of(p->scores);
-    struct prediction_row *row = malloc(size);
+    struct server_prediction_row *row = malloc(size);
     struct server_prediction *copy;
     char *at;
     if (!row)
@@ -80,7 +80,7 @@ bool server_prediction_log_put(struct server_prediction_log *predictions,
                                struct server_meter *meter)
 {
     struct server_prediction kept = *prediction;
-    struct prediction_row *row;
+    struct server_prediction_row *row;
     long long size, before;
     if (predictions->options.text == SERVER_PREDICTION_TEXT_NONE)
         kept.text = kept.pair = NULL;
@@ -205,13 +205,13 @@ void server_prediction_log_end_feedback(struct server_prediction_log *prediction
 
 void server_prediction_take_feedback(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     uint64_t taken = server_ring_taken(log->ring);
     const struct server_feedback *feedback;
     pthread_mutex_lock(&log->lock);
-    for (feedback = log->first; feedback && writer->feedback_count < PREDICTION_FEEDBACK;
+    for (feedback = log->first; feedback && writer->feedback_count < SERVER_PREDICTION_FEEDBACK;
          feedback = feedback->next) {
-        struct prediction_feedback *copy = &writer->feedback[writer->feedback_count];
+        struct server_prediction_feedback *copy = &writer->feedback[writer->feedback_count];
         if (feedback->after > taken)
             break; /* its prediction may still be in the ring */
         copy->number = feedback->number;
@@ -225,10 +225,10 @@ void server_prediction_take_feedback(struct server_prediction_log *log)
 /* Whether the thread has decided on feedback, which then gets what it decided. */
 static bool is_decided(struct server_feedback *feedback, const void *context)
 {
-    const struct prediction_writer *writer = context;
+    const struct server_prediction_writer *writer = context;
     int i;
     for (i = 0; i < writer->feedback_count; i++) {
-        const struct prediction_feedback *decided = &writer->feedback[i];
+        const struct server_prediction_feedback *decided = &writer->feedback[i];
         if (decided->number != feedback->number)
             continue;
         feedback->outcome = decided->copy.outcome;
@@ -252,10 +252,10 @@ void server_prediction_tell_feedback(struct server_prediction_log *log)
 static distil_status prepare(struct server_prediction_log *log, const char *directory,
                              distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     int length =
         snprintf(writer->path, sizeof(writer->path), "%s/%s", directory, SERVER_PREDICTION_FILE);
-    if (length >= PREDICTION_PATH)
+    if (length >= SERVER_PREDICTION_PATH)
         return distil_fail(error, DISTIL_INVALID, "%.60s...: the path is too long", directory);
     log->ring = server_ring_create(PLACES);
     if (!log->ring)

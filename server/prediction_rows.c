@@ -11,25 +11,25 @@
 
 enum { HASH = 32 };
 
-static const char *const sql[PREDICTION_STATEMENTS] = {
-    [PREDICTION_BEGIN] = "BEGIN IMMEDIATE",
-    [PREDICTION_COMMIT] = "COMMIT",
+static const char *const sql[SERVER_PREDICTION_STATEMENTS] = {
+    [SERVER_PREDICTION_BEGIN] = "BEGIN IMMEDIATE",
+    [SERVER_PREDICTION_COMMIT] = "COMMIT",
     /* an id is never given twice; should it be, the first row stays */
-    [PREDICTION_INSERT] =
+    [SERVER_PREDICTION_INSERT] =
         ("INSERT OR IGNORE INTO prediction(id, at_ns, model, digest, text, pair, text_hash,"
          " product_id, timestamp, label, score, scores, tokens, unknown, truncated, projection)"
          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"),
-    [PREDICTION_FIND] = "SELECT label, scores FROM prediction WHERE id = ?1",
-    [PREDICTION_FIND_FEEDBACK] = "SELECT label FROM feedback WHERE prediction_id = ?1",
-    [PREDICTION_INSERT_FEEDBACK] =
+    [SERVER_PREDICTION_FIND] = "SELECT label, scores FROM prediction WHERE id = ?1",
+    [SERVER_PREDICTION_FIND_FEEDBACK] = "SELECT label FROM feedback WHERE prediction_id = ?1",
+    [SERVER_PREDICTION_INSERT_FEEDBACK] =
         ("INSERT INTO feedback(prediction_id, label, at_ns) VALUES(?1, ?2, ?3)"
          " ON CONFLICT(prediction_id) DO UPDATE SET label = ?2, at_ns = ?3"),
 };
 
-void server_prediction_close(struct prediction_writer *writer)
+void server_prediction_close(struct server_prediction_writer *writer)
 {
     int i;
-    for (i = 0; i < PREDICTION_STATEMENTS; i++) {
+    for (i = 0; i < SERVER_PREDICTION_STATEMENTS; i++) {
         sqlite3_finalize(writer->statements[i]);
         writer->statements[i] = NULL;
     }
@@ -39,10 +39,10 @@ void server_prediction_close(struct prediction_writer *writer)
 
 distil_status server_prediction_open(struct server_prediction_log *log, distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     distil_status status = server_prediction_db_write(writer->path, &writer->db, error);
     int i;
-    for (i = 0; i < PREDICTION_STATEMENTS && !status; i++)
+    for (i = 0; i < SERVER_PREDICTION_STATEMENTS && !status; i++)
         if (sqlite3_prepare_v3(writer->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &writer->statements[i], NULL))
             status = server_prediction_db_fail(writer->db, writer->path, error);
@@ -50,8 +50,8 @@ distil_status server_prediction_open(struct server_prediction_log *log, distil_e
 }
 
 /* Runs a statement that gives no row, and makes it ready for the next time. */
-static distil_status run(struct prediction_writer *writer, enum prediction_statement which,
-                         distil_error *error)
+static distil_status run(struct server_prediction_writer *writer,
+                         enum server_prediction_statement which, distil_error *error)
 {
     sqlite3_stmt *statement = writer->statements[which];
     distil_status status = DISTIL_OK;
@@ -68,12 +68,13 @@ static void bind_text(sqlite3_stmt *statement, int i, const char *text)
 }
 
 /* The hash of a text, or of both of a pair with a NUL between them; false where there is none. */
-static bool hash_text(const struct prediction_writer *writer, const struct server_prediction *p,
-                      unsigned char hash[HASH])
+static bool hash_text(const struct server_prediction_writer *writer,
+                      const struct server_prediction *p, unsigned char hash[HASH])
 {
     gnutls_hmac_hd_t state;
     bool done;
-    if (!p->text || gnutls_hmac_init(&state, GNUTLS_MAC_SHA256, writer->key, PREDICTION_KEY) < 0)
+    if (!p->text ||
+        gnutls_hmac_init(&state, GNUTLS_MAC_SHA256, writer->key, SERVER_PREDICTION_KEY) < 0)
         return false;
     done = gnutls_hmac(state, p->text, strlen(p->text)) >= 0 &&
            (!p->pair ||
@@ -82,10 +83,10 @@ static bool hash_text(const struct prediction_writer *writer, const struct serve
     return done;
 }
 
-static distil_status insert(struct prediction_writer *writer, const struct server_prediction *p,
-                            distil_error *error)
+static distil_status insert(struct server_prediction_writer *writer,
+                            const struct server_prediction *p, distil_error *error)
 {
-    sqlite3_stmt *statement = writer->statements[PREDICTION_INSERT];
+    sqlite3_stmt *statement = writer->statements[SERVER_PREDICTION_INSERT];
     unsigned char hash[HASH];
     bool hashed = writer->has_key && hash_text(writer, p, hash);
     distil_status status;
@@ -106,7 +107,7 @@ static distil_status insert(struct prediction_writer *writer, const struct serve
     sqlite3_bind_int(statement, 15, p->truncated);
     sqlite3_bind_blob(statement, 16, p->projection, p->projection_count * (int)sizeof(float),
                       SQLITE_STATIC);
-    status = run(writer, PREDICTION_INSERT, error);
+    status = run(writer, SERVER_PREDICTION_INSERT, error);
     sqlite3_clear_bindings(statement);
     return status;
 }
@@ -139,10 +140,10 @@ static bool has_label(const char *scores, const char *label, char *labels, size_
 }
 
 /* Looks a prediction up; its label goes into feedback->predicted. */
-static distil_status find(struct prediction_writer *writer, struct server_feedback *feedback,
+static distil_status find(struct server_prediction_writer *writer, struct server_feedback *feedback,
                           distil_error *error)
 {
-    sqlite3_stmt *statement = writer->statements[PREDICTION_FIND];
+    sqlite3_stmt *statement = writer->statements[SERVER_PREDICTION_FIND];
     distil_status status = DISTIL_OK;
     int step;
     bind_text(statement, 1, feedback->id);
@@ -163,10 +164,10 @@ static distil_status find(struct prediction_writer *writer, struct server_feedba
 }
 
 /* Looks for what was said of the prediction before. */
-static distil_status find_previous(struct prediction_writer *writer,
+static distil_status find_previous(struct server_prediction_writer *writer,
                                    struct server_feedback *feedback, distil_error *error)
 {
-    sqlite3_stmt *statement = writer->statements[PREDICTION_FIND_FEEDBACK];
+    sqlite3_stmt *statement = writer->statements[SERVER_PREDICTION_FIND_FEEDBACK];
     distil_status status = DISTIL_OK;
     int step;
     bind_text(statement, 1, feedback->id);
@@ -180,10 +181,10 @@ static distil_status find_previous(struct prediction_writer *writer,
     return status;
 }
 
-static distil_status decide(struct prediction_writer *writer, struct server_feedback *feedback,
-                            distil_error *error)
+static distil_status decide(struct server_prediction_writer *writer,
+                            struct server_feedback *feedback, distil_error *error)
 {
-    sqlite3_stmt *statement = writer->statements[PREDICTION_INSERT_FEEDBACK];
+    sqlite3_stmt *statement = writer->statements[SERVER_PREDICTION_INSERT_FEEDBACK];
     distil_status status = find(writer, feedback, error);
     if (status || feedback->outcome != SERVER_FEEDBACK_KEPT)
         return status;
@@ -194,15 +195,15 @@ static distil_status decide(struct prediction_writer *writer, struct server_feed
     bind_text(statement, 1, feedback->id);
     bind_text(statement, 2, feedback->label);
     sqlite3_bind_int64(statement, 3, server_clock());
-    return run(writer, PREDICTION_INSERT_FEEDBACK, error);
+    return run(writer, SERVER_PREDICTION_INSERT_FEEDBACK, error);
 }
 
 /* ---- a transaction ---- */
 
 distil_status server_prediction_write(struct server_prediction_log *log, distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
-    distil_status status = run(writer, PREDICTION_BEGIN, error);
+    struct server_prediction_writer *writer = &log->writer;
+    distil_status status = run(writer, SERVER_PREDICTION_BEGIN, error);
     int i;
     if (status)
         return status;
@@ -211,7 +212,7 @@ distil_status server_prediction_write(struct server_prediction_log *log, distil_
     for (i = 0; i < writer->feedback_count && !status; i++)
         status = decide(writer, &writer->feedback[i].copy, error);
     if (!status)
-        status = run(writer, PREDICTION_COMMIT, error);
+        status = run(writer, SERVER_PREDICTION_COMMIT, error);
     if (status && !sqlite3_get_autocommit(writer->db))
         sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
     return status;

@@ -39,7 +39,7 @@ static enum server_counter kind_of(distil_status status)
 static void say_failed(struct server_prediction_log *log, enum server_counter kind,
                        const distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     int64_t now = server_now();
     if (writer->failing_since != 0 && writer->failure == kind && now - writer->said < repeat_ns)
         return;
@@ -53,7 +53,7 @@ static void say_failed(struct server_prediction_log *log, enum server_counter ki
 static void failed(struct server_prediction_log *log, distil_status status,
                    const distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     enum server_counter kind = kind_of(status);
     bool busy = kind == SERVER_COUNT_LOG_LOCKED;
     int64_t first = busy ? busy_first_ns : wrong_first_ns;
@@ -79,7 +79,7 @@ static void failed(struct server_prediction_log *log, distil_status status,
 /* Forgets the rows of the batch. */
 static void let_go(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     long long bytes = 0;
     int i;
     for (i = 0; i < writer->count; i++) {
@@ -93,7 +93,7 @@ static void let_go(struct server_prediction_log *log)
 
 static void succeeded(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     server_count(log->meter, SERVER_COUNT_LOG_ROWS, (uint64_t)writer->count);
     writer->since_keep += writer->count;
     let_go(log);
@@ -110,16 +110,16 @@ static void succeeded(struct server_prediction_log *log)
 
 static void collect(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
-    struct prediction_row *row;
-    while (writer->count < PREDICTION_BATCH && (row = server_ring_pop(log->ring)))
+    struct server_prediction_writer *writer = &log->writer;
+    struct server_prediction_row *row;
+    while (writer->count < SERVER_PREDICTION_BATCH && (row = server_ring_pop(log->ring)))
         writer->batch[writer->count++] = row;
 }
 
 /* Opens the database if it is not, writes what there is, deletes what is due. */
 static distil_status step(struct server_prediction_log *log, distil_error *error)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     distil_status status = writer->db ? DISTIL_OK : server_prediction_open(log, error);
     if (!status && (writer->count > 0 || writer->feedback_count > 0))
         status = server_prediction_write(log, error);
@@ -161,7 +161,7 @@ static void sleep_well(struct server_prediction_log *log)
 /* One round; false at the end. */
 static bool go_round(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     bool stopping = atomic_load(&log->stopping); /* before looking: what came before it is seen */
     distil_error error;
     distil_status status;
@@ -175,7 +175,8 @@ static bool go_round(struct server_prediction_log *log)
         sleep_well(log);
         return true;
     }
-    full = writer->count == PREDICTION_BATCH || writer->feedback_count == PREDICTION_FEEDBACK;
+    full = writer->count == SERVER_PREDICTION_BATCH ||
+           writer->feedback_count == SERVER_PREDICTION_FEEDBACK;
     status = step(log, &error);
     if (status)
         failed(log, status, &error);
@@ -191,7 +192,7 @@ static bool go_round(struct server_prediction_log *log)
 /* Counts and frees what could not be written. */
 static void give_up(struct server_prediction_log *log)
 {
-    struct prediction_writer *writer = &log->writer;
+    struct server_prediction_writer *writer = &log->writer;
     long long left = 0;
     do {
         left += writer->count;

@@ -13,19 +13,19 @@ static const struct tool_option options[] = {
     {.name = "output",
      .letter = 'o',
      .kind = TOOL_TEXT,
-     .offset = offsetof(struct catalogue_settings, output),
+     .offset = offsetof(struct tool_catalogue_settings, output),
      .value = "FILE",
      .help = "build: the catalogue to write; one that exists is replaced once the new one is "
              "complete"},
     {.name = "vectors",
      .kind = TOOL_TEXT,
-     .offset = offsetof(struct catalogue_settings, vectors),
+     .offset = offsetof(struct tool_catalogue_settings, vectors),
      .value = "FILE",
      .help = "build: the items' vectors, made by another encoder, instead of embedding their "
              "texts: a NumPy file, or TSV with an id and the numbers in each line"},
     {.name = "dtype",
      .kind = TOOL_CHOICE,
-     .offset = offsetof(struct catalogue_settings, dtype),
+     .offset = offsetof(struct tool_catalogue_settings, dtype),
      .value = "NAME",
      .choices = "fp32|fp16|int8",
      .fallback = "fp16",
@@ -33,7 +33,7 @@ static const struct tool_option options[] = {
     {.name = "top-k",
      .letter = 'k',
      .kind = TOOL_INTEGER,
-     .offset = offsetof(struct catalogue_settings, top_k),
+     .offset = offsetof(struct tool_catalogue_settings, top_k),
      .value = "N",
      .low = 1,
      .high = 1000000,
@@ -41,22 +41,22 @@ static const struct tool_option options[] = {
      .help = "search: items to answer with"},
     {.name = "id",
      .kind = TOOL_TEXT,
-     .offset = offsetof(struct catalogue_settings, id),
+     .offset = offsetof(struct tool_catalogue_settings, id),
      .value = "ID",
      .help = "search: find what is like this item, instead of like a text"},
     {.name = "verify",
      .kind = TOOL_FLAG,
-     .offset = offsetof(struct catalogue_settings, verify),
+     .offset = offsetof(struct tool_catalogue_settings, verify),
      .help = "inspect: read the whole file and compare its digest with the one that it states"},
     {.name = "json",
      .kind = TOOL_PICK,
-     .offset = offsetof(struct catalogue_settings, format),
+     .offset = offsetof(struct tool_catalogue_settings, format),
      .pick = TOOL_JSON,
      .help = "Print JSON: of a search one object an item"},
     {.name = "batch",
      .letter = 'b',
      .kind = TOOL_INTEGER,
-     .offset = offsetof(struct catalogue_settings, batch),
+     .offset = offsetof(struct tool_catalogue_settings, batch),
      .value = "N",
      .low = 1,
      .high = 1024,
@@ -65,16 +65,16 @@ static const struct tool_option options[] = {
     {.name = "model",
      .letter = 'm',
      .kind = TOOL_TEXT,
-     .offset = offsetof(struct catalogue_settings, model.path),
+     .offset = offsetof(struct tool_catalogue_settings, model.path),
      .value = "PATH",
      .help = "The encoder of texts: a converted file or a HuggingFace directory; without one, the "
              "bundled sentence encoder"},
-    TOOL_COMPUTE_OPTIONS(catalogue_settings),
+    TOOL_COMPUTE_OPTIONS(tool_catalogue_settings),
     TOOL_END_OPTIONS};
 
 /* ---- build ---- */
 
-static int run_build(const struct catalogue_settings *settings, const char *path)
+static int run_build(const struct tool_catalogue_settings *settings, const char *path)
 {
     distil_catalogue *written = NULL;
     struct stat about = {0};
@@ -144,7 +144,7 @@ static void print_facts(const distil_catalogue *catalogue, bool verified)
             verified ? " (verified)" : "");
 }
 
-static int run_inspect(const struct catalogue_settings *settings, const char *path)
+static int run_inspect(const struct tool_catalogue_settings *settings, const char *path)
 {
     distil_catalogue *catalogue = NULL;
     distil_error error;
@@ -202,7 +202,7 @@ static void print_matches(const distil_catalogue *catalogue, const distil_match 
 }
 
 /* The vector to look for: that of a text, or of an item, which *itself then names. */
-static distil_status find_vector(const struct catalogue_settings *settings,
+static distil_status find_vector(const struct tool_catalogue_settings *settings,
                                  const distil_catalogue *catalogue, const char *text, float *vector,
                                  long *itself, distil_error *error)
 {
@@ -217,7 +217,7 @@ static distil_status find_vector(const struct catalogue_settings *settings,
     return DISTIL_OK;
 }
 
-static distil_status search(const struct catalogue_settings *settings,
+static distil_status search(const struct tool_catalogue_settings *settings,
                             const distil_catalogue *catalogue, const char *text,
                             distil_error *error)
 {
@@ -252,7 +252,8 @@ static distil_status search(const struct catalogue_settings *settings,
     return status ? status : tool_flush(stdout, error);
 }
 
-static int run_search(const struct catalogue_settings *settings, const char *path, const char *text)
+static int run_search(const struct tool_catalogue_settings *settings, const char *path,
+                      const char *text)
 {
     distil_catalogue *catalogue = NULL;
     distil_error error;
@@ -267,7 +268,7 @@ static int run_search(const struct catalogue_settings *settings, const char *pat
 
 static int run_catalogue(const void *given, int count, char **operands)
 {
-    const struct catalogue_settings *settings = given;
+    const struct tool_catalogue_settings *settings = given;
     if (strcmp(operands[0], "build") == 0 && count == 2)
         return run_build(settings, operands[1]);
     if (strcmp(operands[0], "inspect") == 0 && count == 2)
@@ -294,4 +295,4 @@ const struct tool_command tool_catalogue = {
     .least_operands = 2,
     .most_operands = 3,
     .run = run_catalogue,
-    .settings_size = sizeof(struct catalogue_settings)};
+    .settings_size = sizeof(struct tool_catalogue_settings)};

@@ -5,7 +5,7 @@
 #include "engine/distil_catalogue.h"
 #include "tools/model.h"
 
-struct catalogue_settings {
+struct tool_catalogue_settings {
     struct tool_model_settings model;
     const char *output, *vectors, *dtype, *id;
     long top_k, batch;
@@ -14,11 +14,11 @@ struct catalogue_settings {
 };
 
 /* Writes settings->output from the items at path. */
-distil_status tool_catalogue_build(const struct catalogue_settings *settings, const char *path,
+distil_status tool_catalogue_build(const struct tool_catalogue_settings *settings, const char *path,
                                    distil_error *error);
 
 /* The vector (width of the catalogue) of a text. */
-distil_status tool_catalogue_embed(const struct catalogue_settings *settings,
+distil_status tool_catalogue_embed(const struct tool_catalogue_settings *settings,
                                    const distil_catalogue *catalogue, const char *text,
                                    float *vector, distil_error *error);
 

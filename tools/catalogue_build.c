@@ -12,7 +12,7 @@
 enum { BATCH_MAX = 1024 /* of --batch */ };
 
 struct build {
-    const struct catalogue_settings *settings;
+    const struct tool_catalogue_settings *settings;
     const char *path; /* of the items */
     struct tool_table table;
     struct weights_catalogue_writer *writer;
@@ -118,7 +118,7 @@ static distil_status put_texts(struct build *build, struct tool_embedder *encode
     return status;
 }
 
-distil_status tool_catalogue_embed(const struct catalogue_settings *settings,
+distil_status tool_catalogue_embed(const struct tool_catalogue_settings *settings,
                                    const distil_catalogue *catalogue, const char *text,
                                    float *vector, distil_error *error)
 {
@@ -147,7 +147,7 @@ distil_status tool_catalogue_embed(const struct catalogue_settings *settings,
     return status;
 }
 
-distil_status tool_catalogue_build(const struct catalogue_settings *settings, const char *path,
+distil_status tool_catalogue_build(const struct tool_catalogue_settings *settings, const char *path,
                                    distil_error *error)
 {
     struct build build = {.settings = settings, .path = path, .error = error};

@@ -523,7 +523,7 @@ static void open_by_hand(struct fixture *f)
     f->predictions->options = f->options;
     f->predictions->log = f->log;
     f->predictions->meter = server_metrics_meter(f->metrics, 0);
-    snprintf(f->predictions->writer.path, PREDICTION_PATH, "%s", f->path);
+    snprintf(f->predictions->writer.path, SERVER_PREDICTION_PATH, "%s", f->path);
     server_prediction_watch_clock(&f->predictions->writer);
     ck_assert_msg(server_prediction_open(f->predictions, &error) == DISTIL_OK, "%s", error.message);
 }
