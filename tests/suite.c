@@ -1,6 +1,7 @@
 #include "tests/suite.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 int run_suite(Suite *suite)
 {
@@ -20,4 +21,10 @@ int run_tests(const char *name, double seconds, const TTest *const *tests, size_
         tcase_add_test(cases, tests[i]);
     suite_add_tcase(suite, cases);
     return run_suite(suite);
+}
+
+void pause_ms(long ms)
+{
+    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
 }

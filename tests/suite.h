@@ -12,4 +12,6 @@ int run_suite(Suite *suite);
  * what main returns. */
 int run_tests(const char *name, double seconds, const TTest *const *tests, size_t count);
 
+void pause_ms(long ms);
+
 #endif

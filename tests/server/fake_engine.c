@@ -14,10 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/distil.h"
 #include "tests/server/server_fixture.h"
+#include "tests/suite.h"
 
 enum { WINDOW = 16, LABELS = 3, HIDDEN = 3, VOCAB = 1000 };
 
@@ -236,11 +236,9 @@ distil_status distil_logits(distil_session *session, const distil_tokens *const 
                             float *logits, distil_error *error)
 {
     int labels = session->model->info.label_count, i, k;
-    struct timespec pause = {session->model->slow_ms / 1000,
-                             session->model->slow_ms % 1000 * 1000000L};
     atomic_fetch_add(&computed, n);
     if (session->model->slow_ms)
-        nanosleep(&pause, NULL);
+        pause_ms(session->model->slow_ms);
     if (session->model->fails)
         return distil_fail(error, DISTIL_NO_MEMORY, "made to fail");
     for (i = 0; i < n; i++)

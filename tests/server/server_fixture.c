@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 void prepare(struct fixture *f, const char *model)
@@ -46,12 +45,6 @@ void stop(struct fixture *f)
 {
     server_free(f->server);
     close(f->options.log.fd);
-}
-
-void pause_ms(long ms)
-{
-    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&pause, NULL);
 }
 
 void expect_reply(const struct reply *reply, int status, const char *part)

@@ -21,7 +21,6 @@ void load(struct fixture *f);
 void start(struct fixture *f, const char *model);
 void stop(struct fixture *f);
 
-void pause_ms(long ms);
 /* Fails the test unless the answer has the status and its body holds the part. */
 void expect_reply(const struct reply *reply, int status, const char *part);
 /* What the answer to a text begins with, as the fake engine computes it. */

@@ -1,0 +1,218 @@
+/* test_life.c: how a server begins and ends. */
+#include <check.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/server/server_fixture.h"
+#include "tests/suite.h"
+
+START_TEST(loading_is_503)
+{
+    struct fixture f;
+    struct reply reply;
+    prepare(&f, "fake");
+    begin(&f);
+    request(f.port, "GET", "/health", NULL, &reply);
+    expect_reply(&reply, 503, "{\"status\":\"loading\",\"model_loaded\":false,\"device\":\"cpu\"}");
+    request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 503, "being loaded");
+    request(f.port, "GET", "/", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    load(&f);
+    request(f.port, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    stop(&f);
+}
+END_TEST
+
+START_TEST(draining_answers_what_was_accepted)
+{
+    struct fixture f;
+    struct client idle;
+    struct client slow[10];
+    struct reply reply;
+    char value[20];
+    int i;
+    prepare(&f, "fake:slow=100");
+    f.options.max_batch_tokens = 6; /* two texts a batch, so that some wait */
+    begin(&f);
+    load(&f);
+    ck_assert(client_open(&idle, f.port));
+    client_request(&idle, "GET", "/health", NULL, &reply);
+    for (i = 0; i < 10; i++) {
+        ck_assert(client_open(&slow[i], f.port));
+        client_send_text(&slow[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                   "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    }
+    server_drain(f.server); /* at once: some are still in the kernel's queue */
+    ck_assert(!server_drained(f.server));
+    ck_assert(!client_open(&(struct client){0}, f.port));
+    client_request(&idle, "GET", "/health", NULL, &reply);
+    expect_reply(&reply, 503, "{\"status\":\"draining\",\"model_loaded\":true,\"device\":\"cpu\"}");
+    reply_header(&reply, "Connection", value, sizeof(value));
+    ck_assert_str_eq(value, "close");
+    client_close(&idle);
+    for (i = 0; i < 10; i++) {
+        client_read(&slow[i], false, &reply);
+        ck_assert_msg(reply.status == 200, "%d: %d %s", i, reply.status, reply.body);
+        client_close(&slow[i]);
+    }
+    for (i = 0; i < 100 && !server_drained(f.server); i++)
+        pause_ms(10);
+    ck_assert(server_drained(f.server));
+    stop(&f);
+}
+END_TEST
+
+START_TEST(ending_answers_what_still_waits)
+{
+    struct fixture f;
+    struct client slow[6];
+    struct reply reply;
+    int i, answered = 0, given_up = 0;
+    prepare(&f, "fake:slow=300");
+    f.options.max_batch_tokens = 1;
+    begin(&f);
+    load(&f);
+    for (i = 0; i < 6; i++) {
+        ck_assert(client_open(&slow[i], f.port));
+        client_send_text(&slow[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                   "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    }
+    pause_ms(100);
+    stop(&f); /* without waiting for the drain */
+    for (i = 0; i < 6; i++) {
+        client_read(&slow[i], false, &reply);
+        answered += reply.status == 200;
+        given_up += reply.status == 503;
+        client_close(&slow[i]);
+    }
+    ck_assert_int_eq(answered, 1);
+    ck_assert_int_eq(given_up, 5);
+}
+END_TEST
+
+START_TEST(bad_starts_say_why)
+{
+    struct fixture f, g;
+    distil_error error;
+    struct server *server = NULL;
+    start(&f, "fake");
+    prepare(&g, "fake");
+    g.options.port = (uint16_t)f.port;
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_SYSTEM);
+    ck_assert_ptr_nonnull(strstr(error.message, "cannot listen on 127.0.0.1 port"));
+    g.options.port = 0;
+    g.options.host = "no such host";
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_SYSTEM);
+    ck_assert_ptr_nonnull(strstr(error.message, "no such host"));
+    g.options.host = "127.0.0.1";
+    g.options.workers = 2;
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_INVALID);
+    ck_assert_str_eq(error.message, "workers must be from 0 to 1, not 2");
+    g.options.workers = 1;
+    g.model.path = "fake:broken";
+    ck_assert_int_eq(server_start(&g.options, &server, &error), DISTIL_OK);
+    ck_assert_int_eq(server_load(server, &error), DISTIL_NOT_FOUND);
+    server_free(server);
+    close(g.options.log.fd);
+    stop(&f);
+}
+END_TEST
+
+static void *end_later(void *argument)
+{
+    (void)argument;
+    pause_ms(300);
+    kill(getpid(), SIGTERM);
+    return NULL;
+}
+
+START_TEST(run_ends_at_sigterm)
+{
+    struct fixture f;
+    pthread_t thread;
+    sigset_t signals;
+    distil_error error;
+    char line[1000] = "";
+    int ends[2];
+    prepare(&f, "fake");
+    ck_assert_int_eq(pipe(ends), 0);
+    close(f.options.log.fd);
+    f.options.log.fd = ends[1];
+    /* as server_run wants it: no thread that would take the signal */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    ck_assert_int_eq(pthread_create(&thread, NULL, end_later, NULL), 0);
+    ck_assert_msg(server_run(&f.options, &error) == DISTIL_OK, "%s", error.message);
+    pthread_join(thread, NULL);
+    ck_assert_int_gt(read(ends[0], line, sizeof(line) - 1), 0);
+    ck_assert_ptr_eq(strstr(line, "distild listening on http://127.0.0.1:"), line);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+/* Finds the port in the log, leaves a request that takes longer than the drain, and ends. */
+static void *ask_and_end(void *argument)
+{
+    const int *log = argument;
+    struct client client;
+    char line[1000] = "";
+    const char *colon;
+    if (read(*log, line, sizeof(line) - 1) <= 0 || !(colon = strstr(line, "127.0.0.1:")))
+        return NULL;
+    if (client_open(&client, atoi(colon + 10)))
+        client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                  "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    pause_ms(100);
+    kill(getpid(), SIGTERM);
+    pause_ms(1500);
+    client_close(&client);
+    return NULL;
+}
+
+START_TEST(requests_left_at_the_end_are_reported)
+{
+    struct fixture f;
+    pthread_t thread;
+    sigset_t signals;
+    distil_error error;
+    char log[4000] = "";
+    int ends[2];
+    prepare(&f, "fake:slow=1000");
+    f.options.drain_timeout_seconds = 0;
+    f.options.log.level = SERVER_LOG_WARN;
+    ck_assert_int_eq(pipe(ends), 0);
+    close(f.options.log.fd);
+    f.options.log.fd = ends[1];
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    ck_assert_int_eq(pthread_create(&thread, NULL, ask_and_end, &ends[0]), 0);
+    ck_assert_int_eq(server_run(&f.options, &error), DISTIL_BUSY);
+    ck_assert_str_eq(error.message, "1 requests were left unanswered");
+    pthread_join(thread, NULL);
+    ck_assert_int_gt(read(ends[0], log, sizeof(log) - 1), 0);
+    ck_assert_msg(strstr(log, "warn 1 requests were left unanswered") != NULL, "%s", log);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        loading_is_503,
+        draining_answers_what_was_accepted,
+        ending_answers_what_still_waits,
+        bad_starts_say_why,
+        run_ends_at_sigterm,
+        requests_left_at_the_end_are_reported,
+    };
+    return run_tests("life", 30, tests, sizeof(tests) / sizeof(*tests));
+}
