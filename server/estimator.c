@@ -102,6 +102,7 @@ void server_traits_present(const struct server_observation *observation,
 void server_facts_fill(const struct server_estimator *estimator, int item,
                        double facts[SERVER_FACTS])
 {
+    const double count = estimator->observations[item].count;
     int i;
     facts[0] = 1;
     for (i = 0; i < SERVER_COMPONENTS; i++)
@@ -109,7 +110,7 @@ void server_facts_fill(const struct server_estimator *estimator, int item,
                            ? (double)estimator->components[(long)item * SERVER_COMPONENTS + i]
                            : 0;
     facts[SERVER_FACTS - 1] =
-        log1p(estimator->observations[item].count / SERVER_OFTEN) - estimator->belief.usual;
+        count / (count + SERVER_FEW) * (log1p(count / SERVER_OFTEN) - estimator->belief.usual);
 }
 
 void server_response_expected(const struct server_belief *belief, const double facts[SERVER_FACTS],

@@ -55,6 +55,9 @@ struct server_estimator {
 
 /* So many scores are much, for what is expected of an item that has been scored so often. */
 #define SERVER_OFTEN 30.0
+/* Of an item with so many scores, how often it was scored says half of what it says of one with many: nobody has scored what is new, and
+ * that does not make it worse than what everybody passes by. */
+#define SERVER_FEW 3.0
 /* What is believed before anybody has scored anything, in points of the score: how much scores vary
  * about what is expected, and responses (that of everybody, those of a trait) about their mean; what
  * a near text is worth. */

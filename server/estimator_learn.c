@@ -202,7 +202,7 @@ static bool learn_shared(struct pass *pass)
     return true;
 }
 
-/* Sets what is usual anew, without changing what is expected of any item. */
+/* Sets what is usual anew, without changing what is expected of items with many scores. */
 static void set_usual(struct server_belief *belief, const struct pass *pass)
 {
     double more;

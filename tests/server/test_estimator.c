@@ -235,6 +235,30 @@ START_TEST(facts_speak_for_items_without_scores)
 }
 END_TEST
 
+/* Items that are scored often are liked more here, and one that nobody has scored yet is taken for one of the usual ones. */
+START_TEST(without_scores_an_item_is_a_usual_one)
+{
+    struct server_estimator *estimator = make(ITEMS, NULL);
+    const struct server_profile profile = {.age = 30, .gender = 1, .occupation = 3};
+    uint64_t state = 23;
+    double usual = 0, least, unknown;
+    for (int item = 1; item < ITEMS; item++)
+        for (int i = 0; i < item * item / 2 + 1; i++) {
+            struct server_score score = {.profile = person(&state), .item = item};
+            score.score = (float)(2.5 + item * 1.5 / ITEMS + uniform(&state) - 0.5);
+            ck_assert_int_eq(server_estimator_store(estimator, &score, NULL), DISTIL_OK);
+        }
+    ck_assert_int_eq(server_estimator_settle(estimator, NULL, NULL, NULL), DISTIL_OK);
+    for (int item = 1; item < ITEMS; item++)
+        usual += (double)server_estimator_predict(estimator, &profile, item, 0) / (ITEMS - 1);
+    least = (double)server_estimator_predict(estimator, &profile, 1, 0);
+    unknown = (double)server_estimator_predict(estimator, &profile, 0, 0);
+    ck_assert_msg(fabs(unknown - usual) < 0.15 && unknown > least,
+                  "%g without scores, %g with few, %g of all", unknown, least, usual);
+    server_estimator_free(estimator);
+}
+END_TEST
+
 /* ---- many at once ---- */
 
 struct reading {
@@ -416,6 +440,7 @@ int main(void)
         what_is_taken_back_leaves_nothing,
         learning_on_the_way_ends_where_learning_at_once_does,
         facts_speak_for_items_without_scores,
+        without_scores_an_item_is_a_usual_one,
         it_is_asked_while_it_learns,
         components_are_where_vectors_vary,
         components_of_little,
