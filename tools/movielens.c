@@ -26,7 +26,8 @@ struct reader {
     struct tool_input input;
     char separator;
     char path[PATH_MAX];
-    int count; /* fields of the line, of which FIELDS_MOST are kept */
+    bool binary; /* there is a NUL in the line */
+    int count;   /* fields of the line, of which FIELDS_MOST are kept */
     struct field fields[FIELDS_MOST];
     distil_error *error;
 };
@@ -46,6 +47,7 @@ static distil_status open_reader(struct reader *reader, const char *folder, cons
 static void cut(struct reader *reader, const char *text, size_t length)
 {
     const char *end = text + length;
+    reader->binary = memchr(text, '\0', length) != NULL;
     reader->count = 0;
     for (;;) {
         const char *stop = memchr(text, reader->separator, (size_t)(end - text));
@@ -315,7 +317,8 @@ static distil_status read_file(struct tool_movielens *data, struct tool_ratings 
     if (status)
         return status;
     while (!status && (line = next_line(&reader)) == TOOL_LINE)
-        status = read_row(data, ratings, &reader);
+        status = reader.binary ? bad_line(&reader, "text, and no NUL in it")
+                               : read_row(data, ratings, &reader);
     if (!status && line == TOOL_BROKEN)
         status = reader.error->code;
     tool_input_close(&reader.input);

@@ -101,6 +101,7 @@ class Evaluate(unittest.TestCase):
                 ("u.user", b"99999999999999999999|24|M|other|1\n", "field 1: expected the number of a user"),
                 ("u.item", item.rsplit(b"|", 1)[0] + b"\n", "u.item, line 1: expected film|title|"),
                 ("u.item", item.rsplit(b"|", 1)[0] + b"|2\n", "u.item, line 1, field 24: expected 0 or 1, not '2'"),
+                ("u.item", b"1|A\0B|" + item.split(b"|", 2)[2], "u.item, line 1: expected text, and no NUL in it"),
                 ("u.item", b"1||" + item.split(b"|", 2)[2], "field 2: expected a title"),
                 ("u.data", b"1\t2\t3\n", "u.data, line 1: expected user, film, score and time"),
                 ("u.data", b"1\t2\t3\t4\n\n1\t31\t3\t4\n", "u.data, line 3, field 2: expected the number of a film in u.item, not '31'"),
