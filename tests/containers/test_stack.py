@@ -101,7 +101,7 @@ class Stack(unittest.TestCase):
         self.assertGreater(min(shares), sum(shares) / 4)
         resident = [resident_mb(name) for name in REPLICAS]
         print(f"stack: {found['per_second']:.0f} requests/s with 32 connections, median {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms; "
-              f"replicas {resident[0]:.0f} and {resident[1]:.0f} MB resident", flush=True)
+              f"replicas {resident[0]:.0f} and {resident[1]:.0f} MB resident (the stack before: 10 to 20 requests/s in 2 to 3 GB)", flush=True)
         for name in [*REPLICAS, "distild_nginx_1"]:
             self.assertEqual(inspect(name, ".HostConfig.Memory"), str((128 if "nginx" in name else 512) << 20))
             self.assertEqual(inspect(name, ".HostConfig.NanoCpus"), "1000000000")
@@ -109,7 +109,7 @@ class Stack(unittest.TestCase):
             self.assertEqual(inspect(name, ".HostConfig.ReadonlyRootfs"), "true")
 
     def test_killing_a_replica_under_load_loses_no_request(self):
-        for kill in (lambda name: os.kill(main_process(name), signal.SIGKILL), lambda name: podman("kill", name)):
+        for kill, comes_back in ((lambda name: os.kill(main_process(name), signal.SIGKILL), True), (lambda name: podman("kill", name), False)):
             old = main_process(REPLICAS[0])
             running = load(self.port)
             time.sleep(1 + SECONDS / 3)
@@ -118,6 +118,8 @@ class Stack(unittest.TestCase):
             self.assertEqual((found["failed"], found["unanswered"], list(found["by_status"])), (0, 0, ["200"]), found)
             self.assertGreater(found["succeeded"], 20)
             print(f"stack, one replica killed: {found['sent']} requests, all answered, slowest {found['max_ms']:.0f} ms", flush=True)
+            if not comes_back:  # the engine takes its own kill for a wish, and leaves the container as it is
+                podman("start", REPLICAS[0])
             wait_for(lambda: main_process(REPLICAS[0]) not in (0, old), "restarted")
             wait_for(lambda: podman("exec", REPLICAS[0], "distild", "health"), "healthy again")
 
