@@ -10,7 +10,7 @@ set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkg-config libopenblas-dev libmicrohttpd-dev libgnutls28-dev libjwt-dev libcrypt-dev libcjson-dev libutf8proc-dev nettle-dev libsqlite3-dev libmd4c-dev)
 test=(check g++ python3 curl openssl)
-ci=(clang clang-format clang-tidy python3-venv valgrind prometheus prometheus-alertmanager nginx-light)
+ci=(ccache clang clang-format clang-tidy python3-venv valgrind prometheus prometheus-alertmanager nginx-light)
 serve=(curl)
 containers=(buildah podman runc netavark aardvark-dns catatonit mmdebstrap iptables iproute2 systemd python3-venv curl)
 
