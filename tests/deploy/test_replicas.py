@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""One replica against two, each on a core of its own, behind nginx as deploy/nginx sets it up: two answer nearly twice as much. The load
-generator and nginx share the cores, so that a little is missing."""
+"""One replica against two, each on a core of its own, behind nginx as deploy/nginx sets it up: two answer nearly twice as much. nginx and the
+load generator run on the replicas' cores, as many as these are."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Replicas(unittest.TestCase):
         self.addCleanup(process.wait)
         self.addCleanup(process.terminate)
 
-    def start_nginx(self, ports):
+    def start_nginx(self, ports, pinned):
         """nginx as it is in its image, but with these replicas. Returns its port."""
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="distild-replicas-")))
         port = free_port()
@@ -58,7 +58,7 @@ class Replicas(unittest.TestCase):
             for number in (1, 2):
                 text = text.replace(f"distild-{number}:8080", f"127.0.0.1:{ports[min(number, len(ports)) - 1]}")
             (folder / name).write_text(text, encoding="utf-8")
-        self.start("nginx", "-e", "stderr", "-c", folder / "nginx.conf", "-g", "daemon off;")
+        self.start(*pinned, "nginx", "-e", "stderr", "-c", folder / "nginx.conf", "-g", "daemon off;")
         wait_for(f"http://127.0.0.1:{port}/nginx-health")
         return port
 
@@ -70,7 +70,9 @@ class Replicas(unittest.TestCase):
             self.start("taskset", "--cpu-list", core, PROGRAM, "serve", "--model", MODEL, "--port", port, "--state-dir", state)
         for port in ports:
             wait_for(f"http://127.0.0.1:{port}/health")
-        command = [BINARY / "perf" / "perf_load", "--port", self.start_nginx(ports), "--connections", CONNECTIONS, "--seconds", SECONDS, "--tsv", TEXTS]
+        pinned = ["taskset", "--cpu-list", ",".join(map(str, cores))]
+        command = [*pinned, BINARY / "perf" / "perf_load", "--port", self.start_nginx(ports, pinned), "--connections", CONNECTIONS,
+                   "--seconds", SECONDS, "--tsv", TEXTS]
         found = json.loads(subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True).stdout)
         self.assertEqual((found["failed"], list(found["by_status"])), (0, ["200"]))
         print(f"{len(cores)} replicas: {found['per_second']:.0f} requests/s, median {found['p50_ms']:.0f} ms, p99 {found['p99_ms']:.0f} ms", flush=True)

@@ -10,7 +10,10 @@
 #include "engine/distil.h"
 #include "tests/suite.h"
 
-enum { TEXTS = 160, MOST_LABELS = 8 };
+#ifndef TEXT_COUNT
+#define TEXT_COUNT 160
+#endif
+enum { TEXTS = TEXT_COUNT, MOST_LABELS = 8 };
 
 /* The linker sends every allocation of the program through these (--wrap). */
 void *__real_malloc(size_t size);
@@ -60,9 +63,20 @@ static const char *const models[] = {"distilbert-single", "distilbert-multi", "b
 static const char *const levels[] = {LEVEL_NAMES};
 static const char *const precisions[] = {"fp32", "bf16", "int8"};
 enum { MODELS = 3, LEVELS = sizeof levels / sizeof *levels, PRECISIONS = 3 };
+#ifdef MODELS_IN_TURN
+enum { CASES = LEVELS * PRECISIONS };
+#else
 enum { CASES = MODELS * LEVELS * PRECISIONS };
+#endif
 
-/* Case i of all models, levels and precisions; NULL where this machine lacks the level. */
+/* All models at each level and precision, or one of them in turn. */
+static const char *model_of(int i)
+{
+    return models[CASES == LEVELS * PRECISIONS ? (i + i / PRECISIONS) % MODELS
+                                               : i / PRECISIONS / LEVELS];
+}
+
+/* Case i; NULL where this machine lacks the level. */
 static distil_model *open_case(int i)
 {
     char path[1024];
@@ -71,7 +85,7 @@ static distil_model *open_case(int i)
     const distil_options options = {.cpu = levels[i / PRECISIONS % LEVELS],
                                     .precision = precisions[i % PRECISIONS]};
     snprintf(path, sizeof path, "%s/tests/golden/tiny/%s", getenv("DISTILD_SOURCE_DIR"),
-             models[i / PRECISIONS / LEVELS]);
+             model_of(i));
     distil_status status = distil_model_open(path, &options, &model, &error);
     if (status == DISTIL_UNSUPPORTED)
         return NULL;
