@@ -1,18 +1,16 @@
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/distil_answer.h"
 #include "tools/commands.h"
 #include "tools/documents.h"
+#include "tools/finder.h"
 #include "tools/model.h"
 #include "tools/output.h"
 #include "tools/quotation.h"
-#include "tools/retrieve.h"
 #include "tools/texts.h"
 
-enum { MOST_PASSAGES = 100, MOST_ANSWERS = 20, QUOTATION_BYTES = 300 };
+enum { QUOTATION_BYTES = 300 };
 
 struct ask_settings {
     struct tool_model_settings model; /* its path is not used */
@@ -48,7 +46,7 @@ static const struct tool_option options[] = {
      .offset = offsetof(struct ask_settings, top_k),
      .value = "N",
      .low = 1,
-     .high = MOST_ANSWERS,
+     .high = TOOL_ANSWERS_MOST,
      .fallback = "1",
      .help = "Most answers to each question"},
     {.name = "passages",
@@ -56,7 +54,7 @@ static const struct tool_option options[] = {
      .offset = offsetof(struct ask_settings, passages),
      .value = "N",
      .low = 1,
-     .high = MOST_PASSAGES,
+     .high = TOOL_PASSAGES_MOST,
      .fallback = "5",
      .help = "Passages nearest to a question that are searched for its answer"},
     {.name = "threshold",
@@ -82,14 +80,6 @@ static const struct tool_option options[] = {
     TOOL_COMPUTE_OPTIONS(ask_settings),
     TOOL_END_OPTIONS};
 
-/* An answer in a passage. */
-struct found {
-    struct tool_hit hit;
-    distil_answer answer;
-    float relevance; /* by which the answers of different passages are compared */
-    float score;
-};
-
 /* Everything a run of the command holds. */
 struct ask {
     const struct ask_settings *settings;
@@ -100,61 +90,9 @@ struct ask {
     struct tool_text question;
     distil_model *encoder, *answerer;
     distil_session *embeds, *answers;
-    struct found best[MOST_ANSWERS]; /* to the question at hand, best first */
-    int found;
+    struct tool_finder finder;
     long asked, unanswered, problems;
 };
-
-/* ---- answering ---- */
-
-/* Puts an answer in its place among the best. */
-static void keep(struct ask *run, struct found found)
-{
-    int most = (int)run->settings->top_k;
-    int at = run->found < most ? run->found++ : most;
-    for (; at > 0 && run->best[at - 1].relevance < found.relevance; at--)
-        if (at < most)
-            run->best[at] = run->best[at - 1];
-    if (at < most)
-        run->best[at] = found;
-}
-
-/* Looks for answers in one passage. Their scores are shares of it, and say nothing of whether it is the
- * right one: for that it counts how much likelier they are than that there is no answer in it, and how near
- * the passage is to the question. docs/answers.md has what was measured. */
-static distil_status search_passage(struct ask *run, struct tool_hit hit, distil_error *error)
-{
-    const struct tool_passage *passage = &run->passages.items[hit.passage];
-    distil_answer answers[MOST_ANSWERS];
-    int count = (int)run->settings->top_k;
-    distil_status status = distil_answers(run->answers, run->question.text, run->question.length,
-                                          run->passages.text.bytes + passage->text, passage->length,
-                                          NULL, answers, &count, error);
-    for (int i = 0; i < count && !status; i++) {
-        const distil_answer *answer = &answers[i];
-        float either = answer->score + answer->none;
-        float odds = either > 0 ? answer->score / either : 0;
-        struct found found = {.hit = hit, .answer = *answer};
-        found.relevance = odds * fmaxf(hit.similarity, 0);
-        found.score = found.relevance * sqrtf(fminf(answer->score, 1));
-        if ((double)found.score >= run->settings->threshold)
-            keep(run, found);
-    }
-    return status;
-}
-
-static distil_status answer_question(struct ask *run, distil_error *error)
-{
-    struct tool_hit hits[MOST_PASSAGES];
-    int count;
-    run->found = 0;
-    distil_status status =
-        tool_index_search(&run->index, run->encoder, run->question.text, run->question.length, hits,
-                          (int)run->settings->passages, &count, error);
-    for (int i = 0; i < count && !status; i++)
-        status = search_passage(run, hits[i], error);
-    return status;
-}
 
 /* ---- printing ---- */
 
@@ -165,7 +103,7 @@ struct place {
     struct tool_quotation quotation;
 };
 
-static struct place place_of(const struct ask *run, const struct found *found)
+static struct place place_of(const struct ask *run, const struct tool_found *found)
 {
     const struct tool_passages *passages = &run->passages;
     const struct tool_passage *passage = &passages->items[found->hit.passage];
@@ -184,8 +122,8 @@ static void print_json(const struct ask *run)
     fputs("{\"question\":", stdout);
     tool_json_text(stdout, run->question.text, run->question.length);
     fputs(",\"answers\":[", stdout);
-    for (int i = 0; i < run->found; i++) {
-        const struct found *found = &run->best[i];
+    for (int i = 0; i < run->finder.found; i++) {
+        const struct tool_found *found = &run->finder.best[i];
         struct place place = place_of(run, found);
         fputs(i > 0 ? ",{\"answer\":" : "{\"answer\":", stdout);
         tool_json_text(stdout, found->answer.text, found->answer.length);
@@ -230,10 +168,10 @@ static void print_table(const struct ask *run)
         tool_plain_text(stdout, run->question.text, run->question.length, 0);
         putchar('\n');
     }
-    if (run->found == 0)
+    if (run->finder.found == 0)
         puts("There is no answer.");
-    for (int i = 0; i < run->found; i++) {
-        const struct found *found = &run->best[i];
+    for (int i = 0; i < run->finder.found; i++) {
+        const struct tool_found *found = &run->finder.best[i];
         struct place place = place_of(run, found);
         print_flat(found->answer.text, found->answer.length);
         printf("  (%.2f)\n    ", (double)found->score);
@@ -290,12 +228,12 @@ static distil_status answer_all(struct ask *run, distil_error *error)
         }
         if (is_empty(run->question.text, run->question.length))
             continue;
-        status = answer_question(run, error);
+        status = tool_find(&run->finder, run->question.text, run->question.length, error);
         if (status == DISTIL_TOO_LONG) {
             print_problem(run, error);
             status = DISTIL_OK;
         } else if (!status) {
-            run->unanswered += run->found == 0;
+            run->unanswered += run->finder.found == 0;
             if (run->settings->format == TOOL_JSON)
                 print_json(run);
             else
@@ -380,6 +318,13 @@ static distil_status prepare(struct ask *run, char **operands, int count, distil
     status =
         tool_index_build(&run->index, run->encoder, run->embeds, &run->passages, &progress, error);
     tool_progress_end(&progress);
+    run->finder = (struct tool_finder){.passages = &run->passages,
+                                       .index = &run->index,
+                                       .encoder = run->encoder,
+                                       .answers = run->answers,
+                                       .nearest = (int)settings->passages,
+                                       .most = (int)settings->top_k,
+                                       .threshold = settings->threshold};
     return status;
 }
 

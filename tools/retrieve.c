@@ -11,7 +11,10 @@ void tool_index_free(struct tool_index *index)
 {
     free(index->vectors);
     free(index->wanted);
+    free(index->text);
+    free(index->vector);
     distil_tokens_free(index->question);
+    distil_tokens_free(index->piece);
     *index = (struct tool_index){0};
 }
 
@@ -25,21 +28,37 @@ static void to_length_one(float *vector, int n)
         vector[i] = (float)(vector[i] * scale);
 }
 
-/* Encodes a passage with the headings over it in front. */
-static distil_status encode(const distil_model *model, const struct tool_passages *passages, int i,
-                            char **buffer, distil_tokens **tokens, distil_error *error)
+static float cosine(const float *a, const float *b, int n)
+{
+    float sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* Encodes a passage, or a piece of one, with the headings over it in front. */
+static distil_status encode(struct tool_index *index, const distil_model *model,
+                            const char *section, const char *text, size_t length,
+                            distil_tokens **tokens, distil_error *error)
+{
+    size_t heading = strlen(section), all = heading + 1 + length;
+    char *joined = realloc(index->text, all);
+    if (!joined)
+        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a passage of %zu bytes", all);
+    index->text = joined;
+    char *end = stpcpy(joined, section);
+    *end = '\n';
+    memcpy(end + 1, text, length);
+    return distil_encode(model, joined, all, NULL, 0, DISTIL_TRUNCATE_RIGHT, tokens, error);
+}
+
+static distil_status encode_passage(struct tool_index *index, const distil_model *model,
+                                    const struct tool_passages *passages, int i,
+                                    distil_tokens **tokens, distil_error *error)
 {
     const struct tool_passage *passage = &passages->items[i];
-    const char *section = passages->sections[passage->section];
-    size_t heading = strlen(section), length = heading + 1 + passage->length;
-    char *text = realloc(*buffer, length);
-    if (!text)
-        return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a passage of %zu bytes", length);
-    *buffer = text;
-    char *end = stpcpy(text, section);
-    *end = '\n';
-    memcpy(end + 1, passages->text.bytes + passage->text, passage->length);
-    return distil_encode(model, text, length, NULL, 0, DISTIL_TRUNCATE_RIGHT, tokens, error);
+    return encode(index, model, passages->sections[passage->section],
+                  passages->text.bytes + passage->text, passage->length, tokens, error);
 }
 
 distil_status tool_index_build(struct tool_index *index, const distil_model *model,
@@ -47,21 +66,21 @@ distil_status tool_index_build(struct tool_index *index, const distil_model *mod
                                struct tool_progress *progress, distil_error *error)
 {
     distil_tokens *tokens[BATCH] = {NULL};
-    char *buffer = NULL;
     distil_status status = DISTIL_OK;
     size_t hidden = (size_t)distil_model_info(model)->hidden;
     index->session = session;
     index->hidden = (int)hidden;
     index->wanted = calloc(hidden, sizeof *index->wanted);
+    index->vector = calloc(hidden, sizeof *index->vector);
     index->vectors = calloc((size_t)passages->count, hidden * sizeof *index->vectors);
-    if (!index->wanted || !index->vectors)
+    if (!index->wanted || !index->vector || !index->vectors)
         status =
             distil_fail(error, DISTIL_NO_MEMORY, "no memory for %d embeddings", passages->count);
     for (int first = 0; first < passages->count && !status;) {
         int n = passages->count - first < BATCH ? passages->count - first : BATCH;
         float *vectors = index->vectors + (size_t)first * hidden;
         for (int i = 0; i < n && !status; i++)
-            status = encode(model, passages, first + i, &buffer, &tokens[i], error);
+            status = encode_passage(index, model, passages, first + i, &tokens[i], error);
         if (!status)
             status = distil_embed(session, (const distil_tokens *const *)tokens, n, vectors, error);
         for (int i = 0; i < n && !status; i++)
@@ -72,7 +91,6 @@ distil_status tool_index_build(struct tool_index *index, const distil_model *mod
     index->count = passages->count;
     for (int i = 0; i < BATCH; i++)
         distil_tokens_free(tokens[i]);
-    free(buffer);
     return status;
 }
 
@@ -91,9 +109,8 @@ distil_status tool_index_search(struct tool_index *index, const distil_model *mo
     to_length_one(index->wanted, index->hidden);
     for (int i = 0; i < index->count; i++) {
         const float *vector = index->vectors + (size_t)i * (size_t)index->hidden;
-        struct tool_hit hit = {.passage = i};
-        for (int j = 0; j < index->hidden; j++)
-            hit.similarity += vector[j] * index->wanted[j];
+        struct tool_hit hit = {.passage = i,
+                               .similarity = cosine(vector, index->wanted, index->hidden)};
         int at = *count < most ? (*count)++ : most;
         for (; at > 0 && hits[at - 1].similarity < hit.similarity; at--)
             if (at < most)
@@ -101,5 +118,20 @@ distil_status tool_index_search(struct tool_index *index, const distil_model *mo
         if (at < most)
             hits[at] = hit;
     }
+    return DISTIL_OK;
+}
+
+distil_status tool_index_compare(struct tool_index *index, const distil_model *model,
+                                 const char *section, const char *piece, size_t length,
+                                 float *similarity, distil_error *error)
+{
+    distil_status status = encode(index, model, section, piece, length, &index->piece, error);
+    if (!status)
+        status = distil_embed(index->session, (const distil_tokens *const *)&index->piece, 1,
+                              index->vector, error);
+    if (status)
+        return status;
+    to_length_one(index->vector, index->hidden);
+    *similarity = cosine(index->vector, index->wanted, index->hidden);
     return DISTIL_OK;
 }

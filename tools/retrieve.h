@@ -13,6 +13,10 @@ struct tool_index {
     float *vectors; /* (count, hidden), each of length 1 */
     distil_tokens *question;
     float *wanted; /* (hidden): the question's */
+    /* A piece of a passage that is compared with the question. */
+    char *text;
+    distil_tokens *piece;
+    float *vector; /* (hidden) */
 };
 
 struct tool_hit {
@@ -31,5 +35,10 @@ void tool_index_free(struct tool_index *index);
 distil_status tool_index_search(struct tool_index *index, const distil_model *model,
                                 const char *question, size_t length, struct tool_hit *hits,
                                 int most, int *count, distil_error *error);
+
+/* The cosine of the question that was searched for last and a piece of a passage, with the headings over it. */
+distil_status tool_index_compare(struct tool_index *index, const distil_model *model,
+                                 const char *section, const char *piece, size_t length,
+                                 float *similarity, distil_error *error);
 
 #endif

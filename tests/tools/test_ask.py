@@ -56,7 +56,8 @@ class Ask(unittest.TestCase):
         self.assertIn("helmet", helmet["answer"])
         self.assertEqual((helmet["line"], helmet["section"]), (14, "Handbook > Visitors"))
         for answer in (pump, manager, helmet):
-            self.assertTrue(0.1 <= answer["score"] <= answer["similarity"] <= 1)
+            self.assertTrue(0.1 <= answer["score"] <= answer["relevance"] <= 1)
+            self.assertTrue(0.1 <= answer["similarity"] <= 1)
             self.assertIn(answer["answer"], answer["quotation"])
 
     def test_the_table_for_people(self):
