@@ -1,5 +1,6 @@
 /* http_answer.c: the answer to a request, and what is logged of it. */
 #include <stdio.h>
+#include <string.h>
 
 #include "server/cors.h"
 #include "server/http_exchange.h"
@@ -49,6 +50,17 @@ static void add_cors(const struct server_exchange *exchange, struct MHD_Response
     MHD_add_response_header(response, "Access-Control-Max-Age", "600");
 }
 
+/* Pages have their styles and scripts within, ask this server alone, and belong into no other's frame: so
+ * nothing that a model's labels or a log could smuggle in reaches another place. */
+static void add_page_headers(struct MHD_Response *response)
+{
+    MHD_add_response_header(response, "Content-Security-Policy",
+                            "default-src 'none'; script-src 'unsafe-inline'; "
+                            "style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+                            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+}
+
 static void add_headers(struct server_http_exchange *http, struct MHD_Response *response)
 {
     struct server_exchange *exchange = &http->exchange;
@@ -56,6 +68,8 @@ static void add_headers(struct server_http_exchange *http, struct MHD_Response *
     if (exchange->status != 204)
         MHD_add_response_header(response, "Content-Type",
                                 exchange->answer_type ? exchange->answer_type : "application/json");
+    if (exchange->answer_type && strncmp(exchange->answer_type, "text/html", 9) == 0)
+        add_page_headers(response);
     add_cors(exchange, response);
     if (exchange->varies_by_accept)
         MHD_add_response_header(response, "Vary", "Accept");

@@ -109,6 +109,17 @@ class OpenApi(ServeCase):
         self.assertTrue(page.rstrip().endswith("</html>"))
         self.assertEqual(re.findall(r'(?:src|href)="(?!openapi\.json|data:)[^"]*"|https?://', page), [])
 
+    def test_pages_are_held_to_themselves(self):
+        connection = self.start().connect()
+        for path, page in [("/docs", True), ("/", True), ("/models", False)]:
+            connection.request("GET", path, headers={"Accept": "text/html"})
+            answer = connection.getresponse()
+            answer.read()
+            rules = (answer.getheader("Content-Security-Policy") or "").split("; ")
+            self.assertEqual(answer.getheader("X-Content-Type-Options"), "nosniff" if page else None, path)
+            for rule in ("default-src 'none'", "connect-src 'self'", "base-uri 'none'", "frame-ancestors 'none'"):
+                self.assertEqual(rule in rules, page, (path, rule))
+
     def get(self, server, path, accept):
         connection = server.connect()
         connection.request("GET", path, headers={"Accept": accept})
