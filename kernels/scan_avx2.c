@@ -5,17 +5,10 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/levels.h"
 #include "kernels/math_avx2.h"
+#include "kernels/scan_rows.h"
 
 enum { LANES = 8, CHAINS = 4, BLOCK = LANES * CHAINS };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-ALWAYS_INLINE size_t value_bytes(const enum kern_scheme held)
-{
-    return held == KERN_F32 ? sizeof(float) : held == KERN_F16 ? sizeof(uint16_t) : sizeof(int8_t);
-}
 
 /* 8 values of a row as floats. */
 ALWAYS_INLINE __m256 load8(const char *row, const enum kern_scheme held)
@@ -69,24 +62,4 @@ ALWAYS_INLINE void scan(const struct kern_scan *job, const enum kern_scheme held
     }
 }
 
-static void scan_f32(const struct kern_scan *job)
-{
-    scan(job, KERN_F32);
-}
-
-static void scan_f16(const struct kern_scan *job)
-{
-    scan(job, KERN_F16);
-}
-
-static void scan_s8(const struct kern_scan *job)
-{
-    scan(job, KERN_S8);
-}
-
-void kern_overlay_scan_avx2(struct kern_table *table)
-{
-    table->scan[KERN_F32] = scan_f32;
-    table->scan[KERN_F16] = scan_f16;
-    table->scan[KERN_S8] = scan_s8;
-}
+SCAN_OVERLAY(avx2)

@@ -4,17 +4,10 @@
  * the time is reading the rows, so one at a time is enough. */
 #include <string.h>
 
-#include "kernels/levels.h"
 #include "kernels/math_neon.h"
+#include "kernels/scan_rows.h"
 
 enum { LANES = KERN_NEON_LANES, CHAINS = 4, BLOCK = LANES * CHAINS };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-ALWAYS_INLINE size_t value_bytes(const enum kern_scheme held)
-{
-    return held == KERN_F32 ? sizeof(float) : held == KERN_F16 ? sizeof(uint16_t) : sizeof(int8_t);
-}
 
 /* 16 values of a row as floats. */
 ALWAYS_INLINE void load16(const char *row, float32x4_t value[CHAINS], const enum kern_scheme held)
@@ -71,24 +64,4 @@ ALWAYS_INLINE void scan(const struct kern_scan *job, const enum kern_scheme held
     }
 }
 
-static void scan_f32(const struct kern_scan *job)
-{
-    scan(job, KERN_F32);
-}
-
-static void scan_f16(const struct kern_scan *job)
-{
-    scan(job, KERN_F16);
-}
-
-static void scan_s8(const struct kern_scan *job)
-{
-    scan(job, KERN_S8);
-}
-
-void kern_overlay_scan_neon(struct kern_table *table)
-{
-    table->scan[KERN_F32] = scan_f32;
-    table->scan[KERN_F16] = scan_f16;
-    table->scan[KERN_S8] = scan_s8;
-}
+SCAN_OVERLAY(neon)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/exchange.h"
+#include "server/inputs.h"
 #include "server/internal.h"
 #include "server/prediction_log.h"
 #include "server/routes.h"
@@ -82,11 +83,6 @@ static bool read_field(struct server_exchange *exchange, const cJSON *root, cons
 static void read_feedback(struct server_exchange *exchange, const cJSON *root)
 {
     struct server_feedback *feedback;
-    if (!cJSON_IsObject(root)) {
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL,
-                    "the body must be a JSON object, not %s", server_json_type(root));
-        return;
-    }
     feedback = calloc(1, sizeof(*feedback));
     if (!feedback) {
         server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
@@ -106,7 +102,6 @@ static void read_feedback(struct server_exchange *exchange, const cJSON *root)
 void server_handle_feedback(struct server_exchange *exchange)
 {
     const struct server *server = exchange->server;
-    struct server_problem problem;
     cJSON *root;
     if (!server->predictions && !server->options.predictions.enabled) {
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
@@ -117,10 +112,8 @@ void server_handle_feedback(struct server_exchange *exchange)
         server_fail_stateless(exchange, "there is no log of predictions");
         return;
     }
-    root = server_json_parse(exchange->body, exchange->body_length, &problem);
+    root = server_input_object(exchange);
     if (root)
         read_feedback(exchange, root);
-    else
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
     cJSON_Delete(root);
 }

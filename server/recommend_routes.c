@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "server/exchange.h"
+#include "server/inputs.h"
 #include "server/internal.h"
 #include "server/offers.h"
 #include "server/recommender.h"
@@ -14,22 +15,6 @@
 enum { USUAL_RECOMMENDATIONS = 10 };
 
 /* ---- what requests say ---- */
-
-/* The body, an object; NULL with 400 answered. */
-static cJSON *read_body(struct server_exchange *exchange)
-{
-    struct server_problem problem;
-    cJSON *root = server_json_parse(exchange->body, exchange->body_length, &problem);
-    if (!root) {
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
-    } else if (!cJSON_IsObject(root)) {
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL,
-                    "the body must be a JSON object, not %s", server_json_type(root));
-        cJSON_Delete(root);
-        root = NULL;
-    }
-    return root;
-}
 
 /* A field that must be there. False with 400 answered where it is not, or null. */
 static bool get(struct server_exchange *exchange, const cJSON *root, const char *field,
@@ -250,7 +235,7 @@ void server_handle_recommend(struct server_exchange *exchange)
     struct server_listing *wanted;
     cJSON *root;
     bool good;
-    if (!has_recommender(exchange) || !(root = read_body(exchange)))
+    if (!has_recommender(exchange) || !(root = server_input_object(exchange)))
         return;
     exchange->offer = server_offers_use(exchange->server->offers);
     wanted = calloc(1, sizeof(*wanted));
@@ -348,7 +333,7 @@ void server_handle_score(struct server_exchange *exchange)
 {
     struct server_scoring *scoring;
     cJSON *root;
-    if (!has_recommender(exchange) || !(root = read_body(exchange)))
+    if (!has_recommender(exchange) || !(root = server_input_object(exchange)))
         return;
     exchange->offer = server_offers_use(exchange->server->offers);
     scoring = calloc(1, sizeof(*scoring));

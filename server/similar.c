@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/exchange.h"
+#include "server/inputs.h"
 #include "server/internal.h"
 #include "server/offers.h"
 #include "server/routes.h"
@@ -285,7 +286,6 @@ static void ask(struct server_exchange *exchange, const cJSON *root)
 
 void server_handle_similar(struct server_exchange *exchange)
 {
-    struct server_problem problem;
     struct similar *similar;
     cJSON *root;
     if (!exchange->server->offers) {
@@ -293,11 +293,9 @@ void server_handle_similar(struct server_exchange *exchange)
                     "the server has no catalogue: --catalogue names one");
         return;
     }
-    root = server_json_parse(exchange->body, exchange->body_length, &problem);
-    if (!root) {
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, problem.field, "%s", problem.message);
+    root = server_input_object(exchange);
+    if (!root)
         return;
-    }
     exchange->offer = server_offers_use(exchange->server->offers);
     similar = calloc(1, sizeof(*similar));
     if (similar) {
@@ -309,9 +307,6 @@ void server_handle_similar(struct server_exchange *exchange)
     }
     if (!similar || !similar->search.vector)
         server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
-    else if (!cJSON_IsObject(root))
-        server_fail(exchange, 400, SERVER_ERROR_VALIDATION, NULL,
-                    "the body must be a JSON object, not %s", server_json_type(root));
     else
         ask(exchange, root);
     cJSON_Delete(root);

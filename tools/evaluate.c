@@ -123,12 +123,7 @@ static distil_status evaluate_batch(struct evaluation *run, long first, int n, d
     if (status)
         return status;
     for (int i = 0; i < n; i++) {
-        const float *logits = run->logits + (size_t)i * (size_t)labels;
-        int best = 0;
-        for (int j = 1; j < labels; j++) {
-            if (logits[j] > logits[best])
-                best = j;
-        }
+        int best = tool_likeliest(run->logits + (size_t)i * (size_t)labels, labels);
         tool_metrics_add(&run->metrics, run->dataset.rows[first + i].label, best);
     }
     return DISTIL_OK;

@@ -134,11 +134,9 @@ static distil_status compute(struct trial *trial, const cJSON **row, int first, 
         trial->session, (const distil_tokens *const *)trial->tokens, n, trial->logits, error);
     for (int i = 0; i < n && !status; i++) {
         const float *logits = trial->logits + (size_t)i * (size_t)info->label_count;
-        int best = 0;
-        for (int k = 1; k < info->label_count; k++)
-            best = logits[k] > logits[best] ? k : best;
-        predicted[first + i] =
-            info->problem == DISTIL_REGRESSION ? (double)logits[0] : (double)best;
+        predicted[first + i] = info->problem == DISTIL_REGRESSION
+                                   ? (double)logits[0]
+                                   : (double)tool_likeliest(logits, info->label_count);
     }
     return status;
 }

@@ -47,6 +47,15 @@ distil_status tool_open_classifier(const struct tool_model_settings *settings, d
     return status;
 }
 
+int tool_likeliest(const float *logits, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return best;
+}
+
 int tool_failed(const char *command, const distil_error *error)
 {
     fprintf(stderr, "distild %s: %s\n", command, error->message);

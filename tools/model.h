@@ -74,6 +74,9 @@ distil_status tool_open_task(const char *path, distil_task task, const distil_op
 distil_status tool_open_classifier(const struct tool_model_settings *settings, distil_model **model,
                                    distil_session **session, distil_error *error);
 
+/* Which of n logits is the greatest, the first where several are. */
+int tool_likeliest(const float *logits, int n);
+
 /* Prints "distild COMMAND: MESSAGE" on standard error and returns TOOL_FAILURE. */
 int tool_failed(const char *command, const distil_error *error);
 /* The same for wrong usage, with a hint at --help; returns TOOL_USAGE. */

@@ -153,11 +153,7 @@ static void print_result(struct predict *run, int slot, const float *logits)
         distil_scores(run->model, logits, run->scores);
         shown = run->scores;
     }
-    int best = 0;
-    for (int i = 1; i < run->info->label_count; i++) {
-        if (logits[i] > logits[best])
-            best = i;
-    }
+    int best = tool_likeliest(logits, run->info->label_count);
     run->truncated += truncated;
     if (run->settings->format == TOOL_JSON) {
         print_json(run, text, best, shown, truncated);
