@@ -34,10 +34,19 @@ class Client(ServeCase):
         server = self.start(DISTILD_MODEL=str(BUNDLED), SESSION_PASSWORD="correct horse")
         url = f"http://127.0.0.1:{server.port}"
         told = self.client(CASES, "--url", url, "--wait", "30", SESSION_PASSWORD="correct horse")[0]
-        self.assertRegex(told.splitlines()[-1], r"^\d\d passed, 0 failed, 0 skipped$")
+        self.assertIn("SKIP  vectors of two texts\n      embedding is not known\n", told)
+        self.assertRegex(told.splitlines()[-1], r"^\d\d passed, 0 failed, 6 skipped$")  # of /embed, /answer, and of /api/similar what begins with a text
         without = self.client(CASES, "--url", url, SESSION_PASSWORD="")[0]
         self.assertIn("SKIP  login\n      SESSION_PASSWORD is not known\n", without)
-        self.assertIn(" 0 failed, 3 skipped\n", without)
+        self.assertRegex(without.splitlines()[-1], r" 0 failed, \d\d skipped$")
+
+    def test_everything_that_is_bundled_passes(self):
+        server = self.start(DISTILD_MODEL="", SESSION_PASSWORD="correct horse")
+        told = self.client(CASES, "--url", f"http://127.0.0.1:{server.port}", "--wait", "30", SESSION_PASSWORD="correct horse")[0]
+        self.assertRegex(told.splitlines()[-1], r"^\d\d passed, 0 failed, 0 skipped$")
+        routes = {(route["method"], route["path"]) for route in server.ask("GET", "/")[2]["routes"]}
+        asked = {(case.get("method", "POST" if {"body", "raw"} & case.keys() else "GET"), case["path"]) for case in json.loads(CASES.read_text())["cases"]}
+        self.assertEqual(routes - asked, {("GET", "/metrics"), ("GET", "/docs"), ("POST", "/admin/models/reload")})  # which answer no JSON, or need a key
 
     def test_every_difference_is_named(self):
         server = self.start()
@@ -58,6 +67,8 @@ class Client(ServeCase):
         self.assertIn("answer[0][0].score is", self.ask(server, {**predict, "expect": [[{"score": 7}, {}, {}], [{}, {}, {}]]}, code=1))
         self.ask(server, {**predict, "expect": [[{"score": 0.5}, {}, {"score": 0.5}], [{}, {}, {}]], "tolerance": 0.5})
         self.assertIn("status 200, expected 201: [[", self.ask(server, {**predict, "status": 201}, code=1))
+        self.assertIn("status 200, expected 201 or 202: [[", self.ask(server, {**predict, "status": [201, 202]}, code=1))
+        self.ask(server, {**predict, "status": [201, 200]})
         self.assertRegex(self.ask(server, {**predict, "within_ms": 0}, code=1), r"took \d+ ms, expected at most 0")
         self.assertIn("the answer is not JSON", self.ask(server, {"name": "n", "path": "/metrics", "status": 200, "expect": {}}, code=1))
         self.assertIn("the answer has no text in device_", self.ask(server, {"name": "n", "path": "/health", "status": 200, "save": {"d": "device_"}}, code=1))
@@ -68,6 +79,9 @@ class Client(ServeCase):
         second = {"name": "second", "path": "/predict", "headers": {"X-Request-Id": "${word}"}, "body": {"text": "so ${word}"}, "status": 200,
                   "expect": {"text": "so healthy"}, "needs": ["word"]}
         self.assertIn("2 passed, 0 failed, 0 skipped", self.ask(server, first, second))
+        deep = {"name": "deep", "path": "/predict", "body": {"inputs": [["a"]]}, "status": 200, "save": {"word": "0.0.label"}}
+        self.assertIn("1 passed", self.ask(server, deep))
+        self.assertIn("the answer has no text in 0.9.label", self.ask(server, {**deep, "save": {"word": "0.9.label"}}, code=1))
         self.assertIn("SKIP  second", self.ask(server, second))
         del second["needs"]
         third = {"name": "third", "path": "/health", "status": 200}
@@ -86,7 +100,8 @@ class Client(ServeCase):
                                ([{"name": "n", "path": "/"}], "case 1 needs name, path and status"),
                                ([{**good, "boddy": {}}], "case 1: unknown field boddy"),
                                ([{**good, "body": {}, "raw": ""}], "case 1 has both body and raw"),
-                               ([{**good, "path": "/${nothing}"}], "nothing is known as ${nothing}")]:
+                               ([{**good, "path": "/${nothing}"}], "nothing is known as ${nothing}"),
+                               ([{**good, "status": "200"}], "`status` must be a number or a list")]:
             self.assertIn(message, self.client(cases, code=2)[1])
         self.assertIn("is not http://HOST:PORT", self.client([good], "--url", "localhost:8080", code=2)[1])
         self.assertIn("No such file", self.client(pathlib.Path("none.json"), code=2)[1])
