@@ -24,4 +24,4 @@ install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/docs/third-par
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # The models, their cards and their measured quality.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/weights/ DESTINATION ${CMAKE_INSTALL_DATADIR}/distild
-  FILES_MATCHING PATTERN "*.distild" PATTERN "sample*catalogue*" PATTERN "*.md" PATTERN "*evaluation.json")
+  FILES_MATCHING PATTERN "*.distild" PATTERN "sample*catalogue*" PATTERN "*.md")

@@ -8,7 +8,8 @@
 #   deploy/build.sh --engine docker                    this engine
 #   deploy/build.sh [...] -- --no-cache                what follows -- goes to the engine
 #
-# MODEL and its tests must lie in this directory tree, which is what the engine sees. --tests goes with --min-accuracy X (0.88).
+# MODEL and its tests must lie in this directory tree, which is what the engine sees. --min-accuracy X (0.88) goes with labelled texts, by
+# default deploy/tests/sentiment.tsv; tests whose name ends in .json say themselves what the score must be.
 set -euo pipefail
 
 tag='' model='' tests='' accuracy='' base='' engine=''
@@ -21,7 +22,7 @@ while [[ $# -gt 0 ]]; do
         shift 2
         ;;
     -h | --help)
-        sed -n '2,11s/^# \{0,1\}//p' "$0"
+        sed -n '2,12s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     --)
@@ -65,6 +66,7 @@ esac
 arguments=(VERSION="$version" REVISION="$revision")
 [[ -n $base ]] && arguments+=(BASE="$base")
 [[ -n $model ]] && arguments+=(MODEL_FILE="$model")
+[[ -n $accuracy && -z $tests ]] && tests=deploy/tests/sentiment.tsv
 [[ -n $tests ]] && arguments+=(MODEL_TEST_FILE="$tests")
 [[ -n $accuracy ]] && arguments+=(MIN_ACCURACY="$accuracy")
 for argument in "${arguments[@]}"; do

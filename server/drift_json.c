@@ -203,54 +203,72 @@ static void begin_gauge(FILE *out, const char *name, const char *model)
     fputs("\"", out);
 }
 
-/* A gauge whose value is NaN where there is none, so that its series is there from the start. */
-static void write_gauge(FILE *out, const char *name, const char *help, const char *model,
-                        double value)
+struct server_drift_gauges server_drift_take_gauges(const char *model,
+                                                    const struct server_drift_report *report)
 {
-    server_metrics_family(out, name, "gauge", help);
-    begin_gauge(out, name, model);
-    write_value(out, value);
+    struct server_drift_gauges gauges = {.model = model, .accuracy = NAN};
+    int i;
+    for (i = 0; i < SERVER_DRIFT_COLUMNS; i++) {
+        const struct server_drift_finding *finding = report ? &report->columns[i] : NULL;
+        gauges.columns[i].confirmed = finding && finding->confirmed;
+        gauges.columns[i].score = finding && finding->present ? finding->score : NAN;
+    }
+    if (!report)
+        return gauges;
+    gauges.drifted = report->drifted;
+    gauges.share = report->share;
+    gauges.reference_rows = (double)report->reference_rows;
+    gauges.current_rows = (double)report->current_rows;
+    if (report->current_quality.answered > 0)
+        gauges.accuracy = report->current_quality.accuracy;
+    return gauges;
 }
 
-/* A gauge of each column. detected: whether it has drifted, instead of its score. */
-static void write_column_gauges(FILE *out, const char *name, const char *help, const char *model,
-                                const struct server_drift_report *report, bool detected)
+/* A value of each column: its score, or whether it has drifted. */
+static void write_columns(FILE *out, const char *name, const struct server_drift_gauges *gauges,
+                          bool detected)
 {
     int i;
-    server_metrics_family(out, name, "gauge", help);
     for (i = 0; i < SERVER_DRIFT_COLUMNS; i++) {
-        const struct server_drift_finding *finding = &report->columns[i];
-        begin_gauge(out, name, model);
+        begin_gauge(out, name, gauges->model);
         fprintf(out, ",column=\"%s\"", server_drift_column_name((enum server_drift_column)i));
-        if (detected)
-            write_value(out, finding->confirmed);
-        else
-            write_value(out, finding->present ? finding->score : NAN);
+        write_value(out, detected ? gauges->columns[i].confirmed : gauges->columns[i].score);
     }
 }
 
-void server_drift_write_gauges(FILE *out, const char *model,
-                               const struct server_drift_report *report)
+/* Values that are NaN are written too, so that every series is there from the start. */
+void server_drift_write_gauges(FILE *out, const struct server_drift_gauges *models, int count)
 {
-    static const struct server_drift_report nothing;
-    const struct server_drift_report *found = report ? report : &nothing;
-    write_gauge(out, "distild_drift_detected",
-                "1 where predictions have drifted from the reference, else 0.", model,
-                found->drifted);
-    write_gauge(out, "distild_drift_columns_drifted_ratio", "Share of the columns that drifted.",
-                model, found->share);
-    write_gauge(out, "distild_drift_reference_predictions",
-                "Predictions of the reference; 0 until they could be compared.", model,
-                (double)found->reference_rows);
-    write_gauge(out, "distild_drift_current_predictions", "Predictions that were compared with it.",
-                model, (double)found->current_rows);
-    write_gauge(out, "distild_drift_accuracy_ratio",
-                "Accuracy over the current predictions that feedback came for.", model,
-                found->current_quality.answered > 0 ? found->current_quality.accuracy : NAN);
-    write_column_gauges(out, "distild_drift_score",
-                        "Figure of the test that judges a column: a p-value or a distance.", model,
-                        found, false);
-    write_column_gauges(out, "distild_drift_column_detected",
-                        "1 where the column has drifted, and not by chance, else 0.", model, found,
-                        true);
+    static const struct {
+        const char *name, *help;
+    } families[] = {
+        {"distild_drift_detected", "1 where predictions have drifted from the reference, else 0."},
+        {"distild_drift_columns_drifted_ratio", "Share of the columns that drifted."},
+        {"distild_drift_reference_predictions",
+         "Predictions of the reference; 0 until they could be compared."},
+        {"distild_drift_current_predictions", "Predictions that were compared with it."},
+        {"distild_drift_accuracy_ratio",
+         "Accuracy over the current predictions that feedback came for."},
+    };
+    static const char *const columns[] = {"distild_drift_score", "distild_drift_column_detected"};
+    static const char *const column_help[] = {
+        "Figure of the test that judges a column: a p-value or a distance.",
+        "1 where the column has drifted, and not by chance, else 0."};
+    size_t family;
+    int i;
+    for (family = 0; family < sizeof(families) / sizeof(*families); family++) {
+        server_metrics_family(out, families[family].name, "gauge", families[family].help);
+        for (i = 0; i < count; i++) {
+            const struct server_drift_gauges *of = &models[i];
+            const double values[] = {of->drifted, of->share, of->reference_rows, of->current_rows,
+                                     of->accuracy};
+            begin_gauge(out, families[family].name, of->model);
+            write_value(out, values[family]);
+        }
+    }
+    for (family = 0; family < 2; family++) {
+        server_metrics_family(out, columns[family], "gauge", column_help[family]);
+        for (i = 0; i < count; i++)
+            write_columns(out, columns[family], &models[i], family == 1);
+    }
 }

@@ -15,18 +15,24 @@
 
 enum { FRESH_SECONDS = 60, FIRST_SECONDS = 5, LOWEST_PRIORITY = 19, MAX_WAITING = 64 };
 
+/* A model whose predictions are compared: what came of the last comparison, and whether that one saw drift. */
+struct watched {
+    const char *model;
+    struct server_drift_outcome outcome;
+    time_t compared;
+    bool drifted;
+};
+
 struct server_drift_monitor {
     struct server_drift_settings settings;
     pthread_t thread;
     bool started;
     struct server_handover requests; /* that wait for it */
-    /* of the thread alone: what came of the last comparison, and whether that one saw drift */
-    struct server_drift_outcome outcome;
-    time_t compared;
-    bool drifted;
+    struct watched *watched;         /* (model_count), of the thread alone */
 
     pthread_mutex_t lock; /* of what follows */
-    char *gauges;         /* of the last comparison that was possible */
+    struct server_drift_gauges
+        *gauges; /* (model_count), of the last comparisons that were possible */
 };
 
 static time_t now_seconds(void)
@@ -38,14 +44,13 @@ static time_t now_seconds(void)
 
 /* ---- comparing ---- */
 
-static distil_status read_sides(const struct server_drift_monitor *monitor,
+static distil_status read_sides(const struct server_drift_monitor *monitor, const char *model,
                                 struct server_drift_rows *reference,
                                 struct server_drift_rows *current, distil_error *error)
 {
     const struct server_drift_settings *settings = &monitor->settings;
-    struct server_drift_query query = {.range = {INT64_MIN, INT64_MAX},
-                                       .model = settings->model,
-                                       .limit = SERVER_DRIFT_CURRENT_ROWS};
+    struct server_drift_query query = {
+        .range = {INT64_MIN, INT64_MAX}, .model = model, .limit = SERVER_DRIFT_CURRENT_ROWS};
     distil_status status =
         server_drift_read_reference(settings->state_dir, &query, reference, error);
     if (!status)
@@ -54,17 +59,14 @@ static distil_status read_sides(const struct server_drift_monitor *monitor,
     return status;
 }
 
-static char *render(const struct server_drift_report *report, const char *model, size_t *length)
+static char *render(const struct server_drift_report *report, size_t *length)
 {
     char *text = NULL;
     FILE *out = open_memstream(&text, length);
     bool failed;
     if (!out)
         return NULL;
-    if (model)
-        server_drift_write_gauges(out, model, report);
-    else
-        server_drift_write_html(out, report);
+    server_drift_write_html(out, report);
     failed = ferror(out) != 0;
     failed = fclose(out) != 0 || failed;
     if (failed) {
@@ -75,37 +77,34 @@ static char *render(const struct server_drift_report *report, const char *model,
 }
 
 /* Says in the log when drift begins and ends. */
-static void tell(struct server_drift_monitor *monitor, const struct server_drift_report *report)
+static void tell(const struct server_log *log, struct watched *watched,
+                 const struct server_drift_report *report)
 {
-    if (report->drifted && !monitor->drifted)
-        server_log_printf(monitor->settings.log, SERVER_LOG_WARN,
+    if (report->drifted && !watched->drifted)
+        server_log_printf(log, SERVER_LOG_WARN,
                           "the predictions of model %s have drifted from the reference: %d of %d "
-                          "columns; GET /drift has the report",
-                          monitor->settings.model, report->confirmed, report->counted);
-    else if (!report->drifted && monitor->drifted)
-        server_log_printf(monitor->settings.log, SERVER_LOG_INFO,
+                          "columns; GET /drift?model=%s has the report",
+                          watched->model, report->confirmed, report->counted, watched->model);
+    else if (!report->drifted && watched->drifted)
+        server_log_printf(log, SERVER_LOG_INFO,
                           "the predictions of model %s no longer drift from the reference",
-                          monitor->settings.model);
-    monitor->drifted = report->drifted;
+                          watched->model);
+    watched->drifted = report->drifted;
 }
 
-static void keep(struct server_drift_monitor *monitor, const struct server_drift_report *report)
+static void keep(struct server_drift_monitor *monitor, struct watched *watched,
+                 const struct server_drift_report *report)
 {
-    struct server_drift_outcome *outcome = &monitor->outcome;
+    struct server_drift_outcome *outcome = &watched->outcome;
     struct server_json json = {0};
-    size_t length;
-    char *gauges = render(report, monitor->settings.model, &length);
     server_drift_write_json(&json, report);
     outcome->json = server_json_take(&json, &outcome->json_length);
-    outcome->html = render(report, NULL, &outcome->html_length);
-    if (!outcome->json || !outcome->html || !gauges)
+    outcome->html = render(report, &outcome->html_length);
+    if (!outcome->json || !outcome->html)
         outcome->status =
             distil_fail(&outcome->error, DISTIL_NO_MEMORY, "out of memory for the report");
-    if (!gauges)
-        return;
     pthread_mutex_lock(&monitor->lock);
-    free(monitor->gauges);
-    monitor->gauges = gauges;
+    monitor->gauges[watched - monitor->watched] = server_drift_take_gauges(watched->model, report);
     pthread_mutex_unlock(&monitor->lock);
 }
 
@@ -116,33 +115,45 @@ static void forget(struct server_drift_outcome *outcome)
     *outcome = (struct server_drift_outcome){.status = DISTIL_OK};
 }
 
-static void compare(struct server_drift_monitor *monitor)
+static void compare(struct server_drift_monitor *monitor, struct watched *watched)
 {
     struct server_drift_rows reference = {0}, current = {0};
     struct server_drift_report report;
-    struct server_drift_outcome *outcome = &monitor->outcome;
+    struct server_drift_outcome *outcome = &watched->outcome;
     forget(outcome);
-    outcome->status = read_sides(monitor, &reference, &current, &outcome->error);
+    outcome->status = read_sides(monitor, watched->model, &reference, &current, &outcome->error);
     if (!outcome->status)
         outcome->status = server_drift_compare(
             &reference, &current, (size_t)monitor->settings.min_rows, &report, &outcome->error);
     if (!outcome->status) {
-        tell(monitor, &report);
-        keep(monitor, &report);
+        tell(monitor->settings.log, watched, &report);
+        keep(monitor, watched, &report);
         server_drift_report_free(&report);
     }
     server_drift_rows_free(&reference);
     server_drift_rows_free(&current);
-    monitor->compared = now_seconds();
+    watched->compared = now_seconds();
 }
 
 /* ---- the thread ---- */
 
-static void answer(struct server_handed *first, const struct server_drift_outcome *outcome)
+static bool is_fresh(const struct watched *watched)
+{
+    return watched->outcome.json && watched->outcome.status == DISTIL_OK &&
+           now_seconds() - watched->compared < FRESH_SECONDS;
+}
+
+/* Compares for whoever waits, where it was not just done. */
+static void answer(struct server_drift_monitor *monitor, struct server_handed *first)
 {
     struct server_handed *each;
-    for (each = first; each; each = each->next)
-        ((struct server_drift_request *)(void *)each)->outcome = outcome;
+    for (each = first; each; each = each->next) {
+        struct server_drift_request *request = (struct server_drift_request *)(void *)each;
+        struct watched *watched = &monitor->watched[request->model];
+        if (!is_fresh(watched))
+            compare(monitor, watched);
+        request->outcome = &watched->outcome;
+    }
     server_handed_end(first, SERVER_OUTCOME_DONE);
 }
 
@@ -151,6 +162,7 @@ static void *run(void *argument)
     struct server_drift_monitor *monitor = argument;
     const time_t interval = monitor->settings.interval_seconds;
     time_t next = now_seconds() + FIRST_SECONDS;
+    int i;
     /* a thread's own on Linux: what computes answers goes first */
     setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
     for (;;) {
@@ -160,11 +172,9 @@ static void *run(void *argument)
         if (!first && server_handover_is_stopped(&monitor->requests))
             return NULL;
         bool due = interval > 0 && now_seconds() >= next;
-        bool fresh = monitor->outcome.json && monitor->outcome.status == DISTIL_OK &&
-                     now_seconds() - monitor->compared < FRESH_SECONDS;
-        if (due || (first && !fresh))
-            compare(monitor);
-        answer(first, &monitor->outcome);
+        for (i = 0; due && i < monitor->settings.model_count; i++)
+            compare(monitor, &monitor->watched[i]);
+        answer(monitor, first);
         if (due)
             next = now_seconds() + interval;
     }
@@ -175,6 +185,7 @@ distil_status server_drift_monitor_start(const struct server_drift_settings *set
 {
     struct server_drift_range range;
     struct server_drift_monitor *made;
+    int i;
     distil_error problem;
     distil_status status = server_drift_parse_range(settings->window, 0, &range, &problem);
     if (status)
@@ -183,9 +194,16 @@ distil_status server_drift_monitor_start(const struct server_drift_settings *set
     if (!made)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for comparing predictions");
     made->settings = *settings;
+    made->watched = calloc((size_t)settings->model_count + 1, sizeof(*made->watched));
+    made->gauges = calloc((size_t)settings->model_count + 1, sizeof(*made->gauges));
+    for (i = 0; made->watched && made->gauges && i < settings->model_count; i++) {
+        made->watched[i].model = settings->models[i];
+        made->gauges[i] = server_drift_take_gauges(settings->models[i], NULL);
+    }
     server_handover_init(&made->requests, MAX_WAITING);
     pthread_mutex_init(&made->lock, NULL); /* it cannot fail on Linux */
-    made->started = pthread_create(&made->thread, NULL, run, made) == 0;
+    made->started =
+        made->watched && made->gauges && pthread_create(&made->thread, NULL, run, made) == 0;
     if (!made->started) {
         server_drift_monitor_free(made);
         return distil_fail(error, DISTIL_SYSTEM,
@@ -202,13 +220,19 @@ void server_drift_monitor_ask(struct server_drift_monitor *monitor,
         request->handed.done(&request->handed);
 }
 
+int server_drift_monitor_find(const struct server_drift_monitor *monitor, const char *model)
+{
+    int i;
+    for (i = 0; i < monitor->settings.model_count; i++)
+        if (strcmp(monitor->settings.models[i], model) == 0)
+            return i;
+    return -1;
+}
+
 void server_drift_monitor_write(struct server_drift_monitor *monitor, FILE *out)
 {
     pthread_mutex_lock(&monitor->lock);
-    if (monitor->gauges)
-        fputs(monitor->gauges, out);
-    else
-        server_drift_write_gauges(out, monitor->settings.model, NULL);
+    server_drift_write_gauges(out, monitor->gauges, monitor->settings.model_count);
     pthread_mutex_unlock(&monitor->lock);
 }
 
@@ -224,12 +248,15 @@ void server_drift_monitor_stop(struct server_drift_monitor *monitor)
 
 void server_drift_monitor_free(struct server_drift_monitor *monitor)
 {
+    int i;
     if (!monitor)
         return;
     server_drift_monitor_stop(monitor);
     server_handover_destroy(&monitor->requests);
     pthread_mutex_destroy(&monitor->lock);
-    forget(&monitor->outcome);
+    for (i = 0; monitor->watched && i < monitor->settings.model_count; i++)
+        forget(&monitor->watched[i].outcome);
+    free(monitor->watched);
     free(monitor->gauges);
     free(monitor);
 }

@@ -73,20 +73,39 @@ static void finish(struct server_exchange *exchange)
     }
 }
 
+/* The model that the request is about, ?model=NAME, else the first one that predicts labels. False where there is none, with
+ * what is wrong answered. */
+static bool find_model(struct server_exchange *exchange, int *model)
+{
+    if (!server_work_use_task(exchange, exchange->model_asked, DISTIL_TASK_CLASSIFY))
+        return false;
+    *model = server_drift_monitor_find(exchange->server->drift, exchange->model->name);
+    if (*model < 0) /* it was another kind of model when the server started */
+        server_fail(exchange, 409, SERVER_ERROR_CONFLICT, "model",
+                    "the predictions of model %s are compared from the next start on",
+                    exchange->model->name);
+    server_work_leave(exchange);
+    return *model >= 0;
+}
+
 void server_handle_drift(struct server_exchange *exchange)
 {
     struct answer *answer;
+    int model;
     if (!exchange->server->state_dir) {
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL,
                     "this server keeps no predictions, as it has no directory of state "
                     "(--state-dir)");
         return;
     }
+    if (!find_model(exchange, &model))
+        return;
     answer = calloc(1, sizeof(*answer));
     if (!answer) {
         server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
         return;
     }
+    answer->asked.model = model;
     answer->html = exchange->accepts_html;
     exchange->varies_by_accept = true;
     answer->asked.handed.done = on_compared;

@@ -7,6 +7,8 @@
 #include "server/drift_range.h"
 #include "server/prediction_db.h"
 
+enum { LONGEST_NAME = 200 };
+
 bool server_drift_state_path(const char *state_dir, const char *name, char path[SERVER_DRIFT_PATH])
 {
     return snprintf(path, SERVER_DRIFT_PATH, "%s/%s", state_dir, name) < SERVER_DRIFT_PATH;
@@ -38,19 +40,39 @@ distil_status server_drift_read(const char *what, const char *state_dir, int64_t
     return server_drift_read_log(path, query, rows, error);
 }
 
+distil_status server_drift_reference_path(const char *state_dir, const char *model,
+                                          char path[SERVER_DRIFT_PATH], distil_error *error)
+{
+    char name[SERVER_DRIFT_PATH];
+    if (model && (strchr(model, '/') || strlen(model) > LONGEST_NAME))
+        return distil_fail(error, DISTIL_INVALID, "%.100s: a model has no such name", model);
+    snprintf(name, sizeof(name), "drift-reference%s%s.jsonl", model ? "." : "", model ? model : "");
+    if (!*state_dir || !server_drift_state_path(state_dir, name, path))
+        return no_state(state_dir, error);
+    return DISTIL_OK;
+}
+
 distil_status server_drift_read_reference(const char *state_dir,
                                           const struct server_drift_query *query,
                                           struct server_drift_rows *rows, distil_error *error)
 {
     char path[SERVER_DRIFT_PATH];
-    distil_status status;
-    if (!*state_dir || !server_drift_state_path(state_dir, SERVER_DRIFT_REFERENCE_FILE, path))
-        return no_state(state_dir, error);
-    status = server_drift_read_file(path, query, rows, error);
-    if (status == DISTIL_NOT_FOUND)
-        return distil_fail(error, status,
-                           "there is no reference to compare with: set one with 'distild drift "
-                           "reference 7d', which keeps the predictions of the last 7 days as one");
+    const char *model = query->model;
+    distil_status status = server_drift_reference_path(state_dir, model, path, error);
+    if (!status)
+        status = server_drift_read_file(path, query, rows, error);
+    if (status == DISTIL_NOT_FOUND && model) {
+        status = server_drift_reference_path(state_dir, NULL, path, error);
+        if (!status)
+            status = server_drift_read_file(path, query, rows, error);
+    }
+    if (status == DISTIL_NOT_FOUND || (!status && model && rows->count == 0))
+        return distil_fail(
+            error, DISTIL_NOT_FOUND,
+            "there is no reference to compare %s%s with: set one with 'distild drift "
+            "reference 7d%s%s', which keeps the predictions of the last 7 days as one",
+            model ? "the predictions of model " : "predictions", model ? model : "",
+            model ? " --model-name " : "", model ? model : "");
     return status;
 }
 

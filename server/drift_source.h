@@ -5,9 +5,6 @@
 
 #include "server/drift_rows.h"
 
-/* The reference's name in the state directory: JSON lines, as drift_rows.h writes them. */
-#define SERVER_DRIFT_REFERENCE_FILE "drift-reference.jsonl"
-
 enum {
     SERVER_DRIFT_PATH = 4096,
     SERVER_DRIFT_REFERENCE_ROWS = 10000, /* that a reference keeps, of more every so-manieth */
@@ -24,7 +21,13 @@ distil_status server_drift_read(const char *what, const char *state_dir, int64_t
                                 struct server_drift_query *query, struct server_drift_rows *rows,
                                 distil_error *error);
 
-/* Reads the reference that was set; DISTIL_NOT_FOUND says how to set one. */
+/* Where a reference is kept, as JSON lines that drift_rows.h writes: "drift-reference.jsonl", and one of a model's own in
+ * "drift-reference.MODEL.jsonl". model: NULL for the former. DISTIL_INVALID for a name with a slash, and where there is no
+ * directory. */
+distil_status server_drift_reference_path(const char *state_dir, const char *model,
+                                          char path[SERVER_DRIFT_PATH], distil_error *error);
+/* Reads the reference that was set: that of query->model, else what the one without a name has of it. DISTIL_NOT_FOUND
+ * says how to set one. */
 distil_status server_drift_read_reference(const char *state_dir,
                                           const struct server_drift_query *query,
                                           struct server_drift_rows *rows, distil_error *error);

@@ -43,6 +43,7 @@ struct server_exchange {
     struct server_meter *meter;       /* of this thread */
     const struct server_route *route; /* NULL where no route matched */
     const char *method, *path;
+    const char *model_asked; /* ?model= of the target; NULL: not given */
     char id[SERVER_ID_SIZE]; /* as the client gave it, or made here */
     int64_t began;           /* monotonic nanoseconds */
     struct server_address client;

@@ -174,6 +174,8 @@ struct server_http_exchange *server_http_begin(struct server_http_thread *thread
     http->exchange.meter = thread->meter;
     http->exchange.method = method;
     http->exchange.path = path_of(target);
+    http->exchange.model_asked =
+        MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "model");
     http->exchange.began = server_now();
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     http->exchange.client = server_address_of(info ? info->client_addr : NULL);

@@ -51,6 +51,7 @@ struct server {
     struct server_models *models;
     struct server_reloader *reloader;   /* from READY on */
     struct server_drift_monitor *drift; /* from READY on; NULL where there is no state directory */
+    const char **watched;               /* the names of the models whose predictions it compares */
     struct server_reload_record reloads[SERVER_RELOADABLE];
     struct server_queue *queue;
     struct server_workers *workers;

@@ -259,21 +259,31 @@ distil_status server_start(const struct server_options *options, struct server *
     return DISTIL_OK;
 }
 
-/* Watches what is predicted by the model that answers where requests name none. */
+/* Watches what is predicted by each model that predicts labels. */
 static distil_status watch_drift(struct server *server, distil_error *error)
 {
     const struct server_options *options = &server->options;
-    const char *name = options->models[0].name;
-    const struct server_drift_settings settings = {
+    struct server_drift_settings settings = {
         .state_dir = server->state_dir,
-        .model = name ? name : SERVER_DEFAULT_MODEL,
         .window = options->drift_window,
         .interval_seconds = options->drift_interval_seconds,
         .min_rows = options->drift_min_rows,
         .log = &options->log,
     };
+    int i, count = server_models_count(server->models);
     if (!server->state_dir)
         return DISTIL_OK;
+    server->watched = calloc((size_t)count, sizeof(*server->watched));
+    if (!server->watched)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the models");
+    for (i = 0; i < count; i++) {
+        struct server_model *model = server_models_use_at(server->models, i);
+        if (model->info->task == DISTIL_TASK_CLASSIFY)
+            server->watched[settings.model_count++] =
+                options->models[i].name ? options->models[i].name : SERVER_DEFAULT_MODEL;
+        server_models_leave(server->models, model);
+    }
+    settings.models = server->watched;
     return server_drift_monitor_start(&settings, &server->drift, error);
 }
 
@@ -475,6 +485,7 @@ void server_free(struct server *server)
     server_offers_free(server->offers);
     server_reader_free(server->reader);
     server_drift_monitor_free(server->drift);
+    free(server->watched);
     server_reloader_free(server->reloader);
     server_models_free(server->models);
     server_metrics_free(server->metrics);

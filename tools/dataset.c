@@ -139,15 +139,32 @@ static bool read_number(const struct span *cell, double *number)
     return end == digits + cell->length && isfinite(*number);
 }
 
+/* The label that a cell means: itself or, where labels are numbers, by which side of positive_from it is on. */
+static distil_status name_label(const struct reader *reader, const struct span *cell,
+                                const struct span **name)
+{
+    static const struct span names[] = {{"NEGATIVE", 8}, {"POSITIVE", 8}};
+    const double *from = reader->options->positive_from;
+    double number;
+    *name = cell;
+    if (from && !read_number(cell, &number))
+        return distil_fail(
+            reader->error, DISTIL_FORMAT,
+            "%s, line %ld: expected a number for a label, found '%.*s'%s", reader->input.name,
+            reader->input.line, cell->length < 60 ? (int)cell->length : 60, cell->start,
+            reader->input.line > 1 ? ""
+                                   : " (a header names the columns text and label, or what "
+                                     "--text-column and --label-column say)");
+    if (from)
+        *name = &names[number >= *from];
+    return DISTIL_OK;
+}
+
 /* A row of a data set that says itself which labels there are. */
 static distil_status learn_row(struct reader *reader, const struct span *text,
                                const struct span *cell)
 {
-    static const struct span names[] = {{"NEGATIVE", 8}, {"POSITIVE", 8}};
-    const double *from = reader->options->positive_from;
-    const int shown = cell->length < 60 ? (int)cell->length : 60;
-    const struct span *name = cell;
-    double number;
+    const struct span *name;
     int label;
     if (text->length == 0)
         return distil_fail(reader->error, DISTIL_FORMAT, "%s, line %ld: the text is empty",
@@ -157,18 +174,22 @@ static distil_status learn_row(struct reader *reader, const struct span *text,
         return distil_fail(reader->error, DISTIL_FORMAT, "%s, line %ld: expected a label, found %s",
                            reader->input.name, reader->input.line,
                            cell->length ? "what is not UTF-8" : "nothing");
-    if (from && !read_number(cell, &number))
-        return distil_fail(reader->error, DISTIL_FORMAT,
-                           "%s, line %ld: expected a number for a label, found '%.*s'%s",
-                           reader->input.name, reader->input.line, shown, cell->start,
-                           reader->input.line > 1
-                               ? ""
-                               : " (a header names the columns text and label, or what "
-                                 "--text-column and --label-column say)");
-    if (from)
-        name = &names[number >= *from];
-    distil_status status = own_label(reader, name, &label);
+    distil_status status = name_label(reader, cell, &name);
+    if (!status)
+        status = own_label(reader, name, &label);
     return status ? status : add_row(reader, text, label);
+}
+
+/* A row whose label is one of the model's. */
+static distil_status judge_row(struct reader *reader, const struct span *text,
+                               const struct span *cell)
+{
+    const struct span *name;
+    distil_status status = name_label(reader, cell, &name);
+    if (status)
+        return status;
+    int label = find_label(reader->model, name);
+    return label < 0 ? bad_label(reader, name) : add_row(reader, text, label);
 }
 
 /* Column `index` of a line; *columns is how many the line has. */
@@ -248,15 +269,14 @@ static distil_status read_tsv(struct reader *reader, const struct span *line)
                            reader->input.name, reader->input.line, least, columns);
     if (!reader->model)
         return learn_row(reader, &text, &cell);
-    int label = find_label(reader->model, &cell);
-    if (label < 0 && first)
+    if (first && !options->positive_from && find_label(reader->model, &cell) < 0)
         return distil_fail(reader->error, DISTIL_FORMAT,
                            "%s, line %ld: neither a header with the columns sentence (or text) and "
                            "label, nor a text "
                            "and a label of the model: found '%.*s'",
                            reader->input.name, reader->input.line,
                            line->length < 80 ? (int)line->length : 80, line->start);
-    return label < 0 ? bad_label(reader, &cell) : add_row(reader, &text, label);
+    return judge_row(reader, &text, &cell);
 }
 
 static distil_status read_object(struct reader *reader, const struct span *line)
@@ -292,12 +312,8 @@ static distil_status read_object(struct reader *reader, const struct span *line)
         cell.length = tool_json_decode(cell.start, cell.length, decoded + text.length);
         cell.start = decoded + text.length;
     }
-    distil_status status = DISTIL_OK;
-    int label = reader->model ? find_label(reader->model, &cell) : 0;
-    if (!reader->model)
-        status = learn_row(reader, &text, &cell);
-    else
-        status = label < 0 ? bad_label(reader, &cell) : add_row(reader, &text, label);
+    distil_status status =
+        reader->model ? judge_row(reader, &text, &cell) : learn_row(reader, &text, &cell);
     free(decoded);
     return status;
 }

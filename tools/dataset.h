@@ -29,7 +29,7 @@ struct tool_dataset_options {
     bool jsonl;
     const char *text_column;  /* NULL: sentence, text or inputs */
     const char *label_column; /* NULL: label */
-    /* Where the data set says which labels there are: a label is a number, and the label "POSITIVE" from this one on and
+    /* A label is a number, and the label "POSITIVE" from this one on and
      * "NEGATIVE" below it. NULL: every label is one of its own. */
     const double *positive_from;
 };

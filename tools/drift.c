@@ -13,7 +13,6 @@
 #include "tools/model.h"
 #include "tools/output.h"
 #include "tools/state.h"
-#include "weights/replacement.h"
 
 enum {
     GAUGES = TOOL_TSV + 1, /* beside the formats of tool_format */
@@ -278,17 +277,17 @@ static distil_status print_json(const struct drift *drift, distil_error *error)
     return DISTIL_OK;
 }
 
-static distil_status save_html(const struct server_drift_report *report, const char *path,
-                               distil_error *error)
+static void write_page(FILE *out, const void *report)
 {
-    struct weights_replacement file;
-    distil_status status = weights_replacement_open(&file, path, 0666, error);
-    if (!status) {
-        server_drift_write_html(file.out, report);
-        status = weights_replacement_finish(&file, error);
-    }
-    weights_replacement_close(&file);
-    return status;
+    server_drift_write_html(out, report);
+}
+
+static void print_gauges(const struct drift *drift)
+{
+    const char *name = drift->settings->model_name;
+    const struct server_drift_gauges gauges =
+        server_drift_take_gauges(name ? name : "default", &drift->report);
+    server_drift_write_gauges(stdout, &gauges, 1);
 }
 
 static distil_status show(const struct drift *drift, distil_error *error)
@@ -298,14 +297,13 @@ static distil_status show(const struct drift *drift, distil_error *error)
     if (settings->format == TOOL_JSON)
         status = print_json(drift, error);
     else if (settings->format == GAUGES)
-        server_drift_write_gauges(stdout, settings->model_name ? settings->model_name : "default",
-                                  &drift->report);
+        print_gauges(drift);
     else
         print_table(drift);
     if (!status)
         status = tool_flush(stdout, error);
     if (!status && settings->html)
-        status = save_html(&drift->report, settings->html, error);
+        status = tool_save(settings->html, write_page, &drift->report, error);
     return status;
 }
 
@@ -340,10 +338,9 @@ static int set_reference(struct drift *drift, const char *source)
                              "%s has %zu predictions, too few for a reference: at least %ld are "
                              "needed (--min-rows)",
                              source, rows->count, drift->settings->min_rows);
-    if (!status && (!*drift->state ||
-                    !server_drift_state_path(drift->state, SERVER_DRIFT_REFERENCE_FILE, path)))
-        status = distil_fail(&error, DISTIL_INVALID,
-                             "neither --state-dir nor XDG_STATE_HOME nor HOME names a directory");
+    if (!status)
+        status =
+            server_drift_reference_path(drift->state, drift->settings->model_name, path, &error);
     if (!status && drift->settings->embeddings)
         status = tool_drift_embed(source, rows, &drift->settings->model, &error);
     if (!status)
@@ -378,7 +375,8 @@ const struct tool_command tool_drift = {
         "the test that Evidently would choose. Data have drifted when half of these have. Days are "
         "compared one by one too, and beside feedback it says how right the predictions were.\n\n"
         "'distild drift reference RANGE' keeps the predictions of a stretch of time as the "
-        "reference, in the directory of state, where the server's GET /drift finds it too.\n\n"
+        "reference, in the directory of state, where the server's GET /drift finds it too; with "
+        "--model-name it is that model's own.\n\n"
         "A FILE has JSON lines as 'distild log export' writes them, or columns with tabs between "
         "them where its name ends in .tsv; only the label is needed.",
     .exit_note = "5 the predictions have drifted",

@@ -207,28 +207,51 @@ static distil_status score_model(const struct tool_model_settings *settings,
 
 /* ---- the command ---- */
 
-static void print(const struct tool_gate *gate, const char *precision, const char *measure,
-                  int rows, double score, double expected, double tolerance)
+double tool_gate_tolerance(const char *precision, bool accuracy, int rows)
 {
-    double difference = fabs(score - expected);
-    bool passed = difference <= tolerance;
-    if (gate->json) {
-        fputs("{\"tests\": ", stdout);
-        tool_json_string(stdout, gate->path);
-        fprintf(stdout,
-                ", \"rows\": %d, \"measure\": \"%s\", \"precision\": \"%s\", \"score\": ", rows,
-                measure, precision);
-        tool_json_double(stdout, score);
-        fputs(", \"expected_score\": ", stdout);
-        tool_json_double(stdout, expected);
-        fputs(", \"error_tolerance\": ", stdout);
-        tool_json_double(stdout, tolerance);
-        fprintf(stdout, ", \"passed\": %s}\n", passed ? "true" : "false");
-        return;
-    }
-    fprintf(
-        stdout, "%s: %s of %d rows in %s %.9g, expected %.9g: off by %.3g, at most %.3g may be\n",
-        passed ? "PASS" : "FAIL", measure, rows, precision, score, expected, difference, tolerance);
+    if (strcmp(precision, "fp32") == 0)
+        return 1e-5;
+    return 0.005 + (accuracy ? 3 * sqrt(0.01 / rows) : 0);
+}
+
+/* What came of it. */
+struct verdict {
+    const struct tool_gate *gate;
+    const char *precision, *measure;
+    int rows;
+    double score, expected, tolerance;
+    bool passed;
+};
+
+static void write_json(FILE *out, const void *context)
+{
+    const struct verdict *verdict = context;
+    fputs("{\"tests\": ", out);
+    tool_json_string(out, verdict->gate->path);
+    fprintf(out, ", \"rows\": %d, \"measure\": \"%s\", \"precision\": \"%s\", \"score\": ",
+            verdict->rows, verdict->measure, verdict->precision);
+    tool_json_double(out, verdict->score);
+    fputs(", \"expected_score\": ", out);
+    tool_json_double(out, verdict->expected);
+    fputs(", \"error_tolerance\": ", out);
+    tool_json_double(out, verdict->tolerance);
+    fprintf(out, ", \"passed\": %s}\n", verdict->passed ? "true" : "false");
+}
+
+static distil_status tell(const struct verdict *verdict, distil_error *error)
+{
+    const struct tool_gate *gate = verdict->gate;
+    if (gate->json)
+        write_json(stdout, verdict);
+    else
+        printf("%s: %s of %d rows in %s %.9g, expected %.9g: off by %.3g, at most %.3g may be\n",
+               verdict->passed ? "PASS" : "FAIL", verdict->measure, verdict->rows,
+               verdict->precision, verdict->score, verdict->expected,
+               fabs(verdict->score - verdict->expected), verdict->tolerance);
+    distil_status status = tool_flush(stdout, error);
+    if (!status && gate->output && strcmp(gate->output, "-") != 0)
+        status = tool_save(gate->output, write_json, verdict, error);
+    return status;
 }
 
 static bool is_recommendation(const struct tool_gate_rows *rows)
@@ -250,13 +273,10 @@ int tool_gate_run(const struct tool_gate *gate)
     struct tool_model_settings model = gate->model;
     cJSON *root = NULL;
     const cJSON *wanted = NULL;
-    const char *measure = "R^2";
-    double score = 0, tolerance = gate->tolerance;
+    struct verdict verdict = {.gate = gate, .measure = "R^2"};
     distil_error error;
     if (!model.precision)
         model.precision = "fp32";
-    if (tolerance < 0)
-        tolerance = strcmp(model.precision, "fp32") == 0 ? TOOL_GATE_EXACT : TOOL_GATE_ROUNDED;
     distil_status status = parse(gate->path, &root, &error);
     if (!status)
         status = tool_gate_rows_read(&rows, root, "", &error);
@@ -265,22 +285,25 @@ int tool_gate_run(const struct tool_gate *gate)
         if (!cJSON_IsNumber(wanted))
             status = distil_fail(&error, DISTIL_FORMAT, "`expected_score`: a number is expected");
         else if (is_recommendation(&rows))
-            status = tool_gate_recommend(gate, root, &rows, &score, &error);
+            status = tool_gate_recommend(gate, root, &rows, &verdict.score, &error);
         else
-            status = score_model(&model, &rows, &score, &measure, &error);
+            status = score_model(&model, &rows, &verdict.score, &verdict.measure, &error);
     }
-    int result = TOOL_OK;
-    if (status) {
-        name_file(gate, status, &error);
-        result = tool_failed("evaluate", &error);
-    } else {
-        print(gate, model.precision, measure, rows.count, score, wanted->valuedouble, tolerance);
+    if (!status) {
+        verdict.precision = model.precision;
+        verdict.rows = rows.count;
+        verdict.expected = wanted->valuedouble;
+        verdict.tolerance =
+            gate->tolerance >= 0
+                ? gate->tolerance
+                : tool_gate_tolerance(model.precision, strcmp(verdict.measure, "accuracy") == 0,
+                                      rows.count);
         /* not a number is off, too */
-        if (!(fabs(score - wanted->valuedouble) <= tolerance))
-            result = TOOL_BELOW;
-        if (tool_flush(stdout, &error))
-            result = tool_failed("evaluate", &error);
+        verdict.passed = fabs(verdict.score - verdict.expected) <= verdict.tolerance;
+        status = tell(&verdict, &error);
+    } else {
+        name_file(gate, status, &error);
     }
     cJSON_Delete(root);
-    return result;
+    return status ? tool_failed("evaluate", &error) : verdict.passed ? TOOL_OK : TOOL_BELOW;
 }

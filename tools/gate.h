@@ -9,13 +9,16 @@
 struct tool_gate {
     const char *path;      /* of the tests; - is standard input */
     const char *catalogue; /* of recommendations; NULL: none */
+    const char *output;    /* where what came of it is written as JSON; NULL or "-": nowhere */
     struct tool_model_settings model;
-    double tolerance; /* negative: TOOL_GATE_EXACT in fp32, else TOOL_GATE_ROUNDED */
+    double tolerance; /* negative: tool_gate_tolerance's */
     bool json;        /* print JSON */
 };
 
-#define TOOL_GATE_EXACT 1e-5
-#define TOOL_GATE_ROUNDED 5e-3
+/* How far a score may be off by rounding alone. In fp32: 1e-5. In other precisions a score may be 0.005 worse; an accuracy over
+ * rows also moves by chance: at most one label in a hundred is another (the tests hold the precisions to that), to the better
+ * or the worse alike, which makes sqrt(0.01 / rows) one standard deviation, of which three are allowed. */
+double tool_gate_tolerance(const char *precision, bool accuracy, int rows);
 
 /* Runs it, prints what came of it, and returns an exit status: TOOL_BELOW where the score is off. */
 int tool_gate_run(const struct tool_gate *gate);

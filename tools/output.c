@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weights/replacement.h"
+
 static const char REPLACEMENT[] = "\xEF\xBF\xBD";
 
 /* Table 3-7 of the Unicode standard: the range of the second byte depends on the first. */
@@ -152,4 +154,17 @@ distil_status tool_flush(FILE *out, distil_error *error)
     if (fflush(out) == 0 && !ferror(out))
         return DISTIL_OK;
     return distil_fail(error, DISTIL_IO, "standard output: %s", strerror(errno));
+}
+
+distil_status tool_save(const char *path, void (*write)(FILE *out, const void *context),
+                        const void *context, distil_error *error)
+{
+    struct weights_replacement file;
+    distil_status status = weights_replacement_open(&file, path, 0666, error);
+    if (!status) {
+        write(file.out, context);
+        status = weights_replacement_finish(&file, error);
+    }
+    weights_replacement_close(&file);
+    return status;
 }

@@ -9,6 +9,7 @@ import tempfile
 import time
 import unittest
 
+from encoder import tiny_encoder
 from harness import MODEL, json_lines, main, run
 from serving import ServeCase
 
@@ -260,16 +261,16 @@ class Served(ServeCase):
 
     WORDS = "good bad film plot cast scene dull warm funny slow music ending story acting great poor".split()
 
-    def talk(self, server, texts):
+    def talk(self, server, texts, **more):
         connection = server.connect()
         for text in texts:
-            status, _, answer = server.ask("POST", "/predict", {"text": text}, connection)
+            status, _, answer = server.ask("POST", "/predict", {"text": text, **more}, connection)
             self.assertEqual(status, 200, answer)
         connection.close()
 
-    def drift(self, server, accept=None):
+    def drift(self, server, accept=None, query=""):
         connection = server.connect()
-        connection.request("GET", "/drift", headers={"Accept": accept} if accept else {})
+        connection.request("GET", "/drift" + query, headers={"Accept": accept} if accept else {})
         response = connection.getresponse()
         body = response.read().decode("utf-8")
         connection.close()
@@ -281,6 +282,48 @@ class Served(ServeCase):
         while len(json_lines(run("log", "export", "--state-dir", state)[0])) < count:
             self.assertLess(time.monotonic(), until)
             time.sleep(0.1)
+
+    def test_every_classifier_has_a_reference_of_its_own(self):
+        state = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "state"
+        server = self.start("--state-dir", str(state), "--drift-min-rows", "100", "--drift-window", "1h", "--drift-interval", "0",
+                            "--model", f"encoder={tiny_encoder(state.parent / 'encoder')}", "--model", f"one={MODEL}", "--model", f"two={MODEL.parent / 'bert-single'}")
+        source = random.Random(7)
+
+        def texts(words, least, most):
+            return [" ".join(source.choices(words, k=source.randint(least, most))) for _ in range(120)]
+
+        self.talk(server, texts(self.WORDS, 4, 12))
+        self.talk(server, texts(self.WORDS, 4, 12), model="two")
+        self.wait_for_rows(state, 240)
+        for query, message in [("", "predictions of model one with"), ("?model=one", "--model-name one"), ("?model=two", "--model-name two")]:
+            status, _, answer = self.drift(server, query=query)
+            self.assertEqual(status, 409)
+            self.assertIn(message, json.loads(answer)["error"])
+        for query, status, field in [("?model=none", 404, "model"), ("?model=", 404, "model"), ("?model=encoder", 424, None)]:
+            found, _, answer = self.drift(server, query=query)
+            self.assertEqual((found, json.loads(answer).get("field")), (status, field), query)
+        self.assertIn("several models", run("drift", "reference", "1h", "--state-dir", state, "--min-rows", 100, code=1)[1])
+        self.assertIn("no such name", run("drift", "-c", "1h", "--state-dir", state, "--model-name", "../x", code=1)[1])
+        out, _ = run("drift", "reference", "1h", "--state-dir", state, "--min-rows", 100, "--model-name", "two")
+        self.assertIn("drift-reference.two.jsonl: 120 of 120 predictions", out)
+        self.assertEqual(self.drift(server)[0], 409)  # of the other one there still is none
+        run("drift", "reference", "1h", "--state-dir", state, "--min-rows", 100, "--model-name", "one")
+        self.talk(server, texts(["\u2603", "zebra", "42", "dull", "\u4e2d"], 30, 60) * 5, model="two")
+        self.wait_for_rows(state, 840)
+        reports = {query: json.loads(self.drift(server, query=query)[2]) for query in ("", "?model=one", "?model=two")}
+        self.assertEqual(reports[""], reports["?model=one"])
+        self.assertEqual([(report["drifted"], report["current"]["rows"]) for report in list(reports.values())[1:]], [(False, 120), (True, 720)])
+        self.assertIn("The predictions have drifted", Page(self.drift(server, "text/html", "?other=1&model=two")[2]).text)
+        connection = server.connect()
+        connection.request("GET", "/metrics")
+        metrics = connection.getresponse().read().decode("utf-8")
+        connection.close()
+        self.assertIn('distild_drift_detected{model="one"} 0\ndistild_drift_detected{model="two"} 1\n', metrics)
+        self.assertNotIn('distild_drift_detected{model="encoder"}', metrics)
+        self.assertEqual(metrics.count("# TYPE distild_drift_score gauge"), 1)
+        run("drift", "--current", "1h", "--state-dir", state, "--min-rows", 100, "--model-name", "two", code=DRIFTED)
+        self.assertEqual(server.stop(), 0)
+        self.assertTrue(any("GET /drift?model=two has the report" in line for line in server.log), server.log)
 
     def test_finds_other_traffic(self):
         folder = tempfile.TemporaryDirectory()

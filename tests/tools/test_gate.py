@@ -44,7 +44,15 @@ class Gate(unittest.TestCase):
         self.assertIn("FAIL", self.gate({**tests, "expected_score": tests["expected_score"] + 2e-5}, *model, code=BELOW))
         self.assertIn("PASS", self.gate({**tests, "expected_score": tests["expected_score"] + 2e-5}, *model, "--error-tolerance", "3e-5"))
         self.gate({**tests, "expected_score": 1}, *model, code=BELOW)
-        self.assertEqual(json.loads(self.gate(tests, *model, "--precision", "int8", "--json"))["error_tolerance"], 0.005)
+        rounded = json.loads(self.gate(tests, *model, "--precision", "int8", "--json"))["error_tolerance"]
+        self.assertAlmostEqual(rounded, 0.005 + 3 * math.sqrt(0.01 / len(tests["data"])), delta=1e-12)
+        output = self.folder / "verdict.json"
+        told = self.gate({**tests, "expected_score": 0.1}, *model, "--output", output, "--json", code=BELOW)
+        self.assertEqual(json.loads(output.read_text()), json.loads(told))
+        self.assertFalse(json.loads(told)["passed"])
+        output.unlink()
+        self.gate(tests, *model, "--output", "-")
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["tests.json"])
         # labels by number, texts in objects, the model by its variable
         numbers = {"data": [{"text": text} for text in ("a joy", "a bore", "a delight")], "target": [1, 0, 0], "expected_score": 2 / 3}
         self.assertIn("of 3 rows in fp32 0.666666667", self.gate(numbers, DISTILD_MODEL=str(BUNDLED)))
