@@ -159,8 +159,10 @@ static struct server_connection *find_idle(const struct server_connections *conn
     *leaving = false;
     for (connection = connections->first; connection; connection = connection->next) {
         uint64_t state = atomic_load_explicit(&connection->state, memory_order_acquire);
-        *leaving = *leaving || connection->shut;
-        if (connection->shut || (state & WAITING_MASK) != SERVER_WAITING_NEXT ||
+        bool idle = (state & WAITING_MASK) == SERVER_WAITING_NEXT;
+        /* one that is to end may still have a request, which came just before */
+        *leaving = *leaving || connection->shut || (connection->ending && idle);
+        if (!idle || connection->shut || connection->ending ||
             (found && state >> WAITING_BITS >= *since))
             continue;
         found = connection;
@@ -191,7 +193,7 @@ void server_connections_end_idle(struct server_connections *connections, struct 
     if (connection && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread == 0) {
         /* it can still be written to: what came in the meantime is read and answered before the end is seen */
         shutdown(connection->fd, SHUT_RD);
-        connection->shut = true;
+        connection->ending = true;
         server_count(meter, SERVER_COUNT_CLOSED_ROOM, 1);
     }
     pthread_mutex_unlock(&connections->lock);

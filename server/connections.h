@@ -39,7 +39,8 @@ struct server_connection {
     int fd;
     atomic_ullong state;    /* milliseconds since when, and in the low bits what is waited for */
     atomic_ullong received; /* bytes of the body that is waited for */
-    bool shut;              /* has been shut down, and is about to go; with the list locked */
+    bool shut;              /* has been shut down; with the list locked, as the next one */
+    bool ending;            /* is to end for others, once it is seen that nothing more can come */
     uintptr_t target_end;   /* where the last request's target ends, as far as a string goes */
     struct server_tls_certificate *certificate; /* that it was opened with; NULL: none */
     bool linger;                                /* it was answered before its body was read */
@@ -63,7 +64,7 @@ void server_connections_sweep(struct server_connections *connections,
                               const struct server_limits *limits, struct server_meter *meter);
 
 /* Milliseconds since the last answer of the connection that has waited for another request the longest; 0: none does.
- * *leaving is set where a connection that was shut down is about to go. */
+ * *leaving is set where one is about to go. */
 uint64_t server_connections_longest_idle(struct server_connections *connections, bool *leaving);
 /* Lets that connection end, so that another may have its place: a request that has come is still answered. */
 void server_connections_end_idle(struct server_connections *connections,
