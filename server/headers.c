@@ -37,19 +37,9 @@ static void keep(struct server_header_fields *fields, const char *value)
     fields->values[fields->count - 1] = value;
 }
 
-void server_headers_take(struct server_headers *headers, const char *name, size_t name_length,
-                         const char *value, size_t value_length)
+/* A field by its first letter, so that few names are compared. */
+static void take_known(struct server_headers *headers, const char *name, const char *value)
 {
-    if (!is_token(name, name_length)) {
-        headers->bad_name = true;
-        return;
-    }
-    if (!value)
-        return;
-    if (!is_value(value, value_length)) {
-        headers->bad_value = true;
-        return;
-    }
     switch (name[0] | 0x20) {
     case 'a':
         if (strcasecmp(name, "Authorization") == 0) {
@@ -111,6 +101,17 @@ void server_headers_take(struct server_headers *headers, const char *name, size_
     default:
         break;
     }
+}
+
+void server_headers_take(struct server_headers *headers, const char *name, size_t name_length,
+                         const char *value, size_t value_length)
+{
+    if (!is_token(name, name_length))
+        headers->bad_name = true;
+    else if (value && !is_value(value, value_length))
+        headers->bad_value = true;
+    else if (value)
+        take_known(headers, name, value);
 }
 
 int64_t server_headers_timeout(const struct server_headers *headers)

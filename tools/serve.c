@@ -374,6 +374,78 @@ static distil_status add_bundled(const struct serve_settings *settings, struct s
     return DISTIL_OK;
 }
 
+/* Where it listens, and how much it takes on. */
+static void set_limits(const struct serve_settings *settings, struct server_options *server)
+{
+    server->host = settings->host;
+    server->port = (uint16_t)settings->port;
+    server->uds = settings->uds;
+    server->listen_when_ready = settings->listen_when_ready;
+    server->uds_mode = (unsigned)strtoul(settings->uds_mode, NULL, 8);
+    server->workers = (int)settings->workers;
+    server->threads = (int)settings->model.threads;
+    server->http_threads = (int)settings->http_threads;
+    server->max_queue = (int)settings->max_queue;
+    server->max_queue_tokens = (int)settings->max_queue_tokens;
+    server->max_queue_ms = (int)settings->max_queue_ms;
+    server->max_batch_tokens = (int)settings->max_batch_tokens;
+    server->max_batch_ms = (int)settings->max_batch_ms;
+    server->request_timeout_ms = (int)settings->request_timeout_ms;
+    server->max_request_timeout_ms = (int)settings->max_request_timeout_ms;
+    server->max_client_batch = (int)settings->max_client_batch;
+    server->max_windows = (int)settings->max_windows;
+    server->max_body = (size_t)settings->max_body;
+    server->catalogue = settings->catalogue;
+    server->profile_template = settings->profile_template;
+    server->max_connections = (int)settings->max_connections;
+    server->max_connections_per_address = (int)settings->max_connections_per_address;
+    server->header_timeout_seconds = (int)settings->header_timeout;
+    server->body_timeout_seconds = (int)settings->body_timeout;
+    server->min_rate = (int)settings->min_rate;
+    server->idle_timeout_seconds = (int)settings->idle_timeout;
+    server->drain_delay_seconds = (int)settings->drain_delay;
+    server->drain_timeout_seconds = (int)settings->drain_timeout;
+}
+
+static void set_access(const struct serve_settings *settings, struct server_options *server)
+{
+    server->access = (struct server_access_options){
+        .api_keys = settings->api_keys,
+        .jwt_keys = settings->jwt_keys,
+        .session_password = getenv("SESSION_PASSWORD"),
+        .session_password_file = settings->session_password_file,
+        .session_key_file = settings->session_key_file,
+        .session_seconds = (int)settings->session_seconds,
+        .rate_limit = settings->rate_limit,
+        .allow_anonymous = settings->allow_anonymous,
+        .trusted_proxies = settings->trusted_proxies,
+        .forwarded = strcmp(settings->forwarded_header, "forwarded") == 0,
+        .cors_origins = settings->cors_origins,
+    };
+    server->tls_certificate = settings->tls_cert;
+    server->tls_key = settings->tls_key;
+}
+
+/* What is kept and watched. state: the directory of it. */
+static void set_records(const struct serve_settings *settings, const char *state,
+                        struct server_options *server)
+{
+    server->state_dir = state;
+    server->state_required = settings->state_dir != NULL;
+    server->predictions = (struct server_prediction_options){
+        .enabled = settings->prediction_log,
+        .text = strcmp(settings->log_text, "none") == 0   ? SERVER_PREDICTION_TEXT_NONE
+                : strcmp(settings->log_text, "hash") == 0 ? SERVER_PREDICTION_TEXT_HASH
+                                                          : SERVER_PREDICTION_TEXT_FULL,
+        .days = (int)settings->log_days,
+        .max_bytes = settings->log_max_bytes,
+    };
+    server->drift_window = settings->drift_window;
+    server->drift_interval_seconds = (int)settings->drift_interval;
+    server->drift_min_rows = (int)settings->drift_min_rows;
+    server->access_log = settings->access_log;
+}
+
 static int run_serve(const void *given, int count, char **operands)
 {
     const struct serve_settings *settings = given;
@@ -398,64 +470,10 @@ static int run_serve(const void *given, int count, char **operands)
     }
     server.models = models->each;
     server.model_count = models->count;
-    server.host = settings->host;
-    server.port = (uint16_t)settings->port;
-    server.uds = settings->uds;
-    server.listen_when_ready = settings->listen_when_ready;
-    server.uds_mode = (unsigned)strtoul(settings->uds_mode, NULL, 8);
-    server.workers = (int)settings->workers;
-    server.threads = (int)settings->model.threads;
-    server.http_threads = (int)settings->http_threads;
-    server.max_queue = (int)settings->max_queue;
-    server.max_queue_tokens = (int)settings->max_queue_tokens;
-    server.max_queue_ms = (int)settings->max_queue_ms;
-    server.max_batch_tokens = (int)settings->max_batch_tokens;
-    server.max_batch_ms = (int)settings->max_batch_ms;
-    server.request_timeout_ms = (int)settings->request_timeout_ms;
-    server.max_request_timeout_ms = (int)settings->max_request_timeout_ms;
-    server.max_client_batch = (int)settings->max_client_batch;
-    server.max_windows = (int)settings->max_windows;
-    server.max_body = (size_t)settings->max_body;
-    server.catalogue = settings->catalogue;
-    server.profile_template = settings->profile_template;
-    server.max_connections = (int)settings->max_connections;
-    server.max_connections_per_address = (int)settings->max_connections_per_address;
-    server.header_timeout_seconds = (int)settings->header_timeout;
-    server.body_timeout_seconds = (int)settings->body_timeout;
-    server.min_rate = (int)settings->min_rate;
-    server.idle_timeout_seconds = (int)settings->idle_timeout;
-    server.drain_delay_seconds = (int)settings->drain_delay;
-    server.drain_timeout_seconds = (int)settings->drain_timeout;
-    server.access = (struct server_access_options){
-        .api_keys = settings->api_keys,
-        .jwt_keys = settings->jwt_keys,
-        .session_password = getenv("SESSION_PASSWORD"),
-        .session_password_file = settings->session_password_file,
-        .session_key_file = settings->session_key_file,
-        .session_seconds = (int)settings->session_seconds,
-        .rate_limit = settings->rate_limit,
-        .allow_anonymous = settings->allow_anonymous,
-        .trusted_proxies = settings->trusted_proxies,
-        .forwarded = strcmp(settings->forwarded_header, "forwarded") == 0,
-        .cors_origins = settings->cors_origins,
-    };
+    set_limits(settings, &server);
+    set_access(settings, &server);
     tool_state_dir(settings->state_dir, state);
-    server.state_dir = state;
-    server.state_required = settings->state_dir != NULL;
-    server.predictions = (struct server_prediction_options){
-        .enabled = settings->prediction_log,
-        .text = strcmp(settings->log_text, "none") == 0   ? SERVER_PREDICTION_TEXT_NONE
-                : strcmp(settings->log_text, "hash") == 0 ? SERVER_PREDICTION_TEXT_HASH
-                                                          : SERVER_PREDICTION_TEXT_FULL,
-        .days = (int)settings->log_days,
-        .max_bytes = settings->log_max_bytes,
-    };
-    server.drift_window = settings->drift_window;
-    server.drift_interval_seconds = (int)settings->drift_interval;
-    server.drift_min_rows = (int)settings->drift_min_rows;
-    server.tls_certificate = settings->tls_cert;
-    server.tls_key = settings->tls_key;
-    server.access_log = settings->access_log;
+    set_records(settings, state, &server);
     /* A client that closes early must not end the server. */
     signal(SIGPIPE, SIG_IGN);
     char *bundled = NULL;
