@@ -10,10 +10,7 @@
 #include "engine/distil.h"
 #include "tests/suite.h"
 
-#ifndef TEXT_COUNT
-#define TEXT_COUNT 160
-#endif
-enum { TEXTS = TEXT_COUNT, MOST_LABELS = 8 };
+enum { TEXTS = 160, MOST_LABELS = 8 };
 
 /* The linker sends every allocation of the program through these (--wrap). */
 void *__real_malloc(size_t size);
