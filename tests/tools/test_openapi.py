@@ -68,6 +68,18 @@ class OpenApi(ServeCase):
         self.assertEqual({tag["name"] for tag in document["tags"]},
                          {tag for methods in document["paths"].values() for operation in methods.values() for tag in operation["tags"]})
 
+    def test_documents_name_every_route_and_no_other(self):
+        server = self.start()
+        there = {(route["method"], route["path"]) for route in server.ask("GET", "/")[2]["routes"]}
+        guide = (SOURCE / "docs" / "api.md").read_text(encoding="utf-8")
+        self.assertEqual(set(re.findall(r"^\| `(GET|POST) ([^ `]+)` \|", guide, re.MULTILINE)), there)
+        headings = set(re.findall(r"(GET|POST) (/[\w./]*)", "\n".join(line for line in guide.splitlines() if line.startswith("## "))))
+        self.assertEqual(there - headings, {("GET", "/metrics"), ("GET", "/openapi.json"), ("GET", "/docs")})  # which the table says enough of
+        self.assertEqual(headings - there, set())
+        collection = json.loads((SOURCE / "docs" / "examples" / "distild.postman_collection.json").read_text(encoding="utf-8"))
+        asked = {(item["request"]["method"], "/" + "/".join(item["request"]["url"]["path"])) for folder in collection["item"] for item in folder["item"]}
+        self.assertEqual(there - asked, {("GET", "/docs"), ("POST", "/admin/models/reload")})  # as docs/scale.md says
+
     def test_what_is_described_is_answered(self):
         """Every route without a body, and every example of a body: the status is one of those described, and what comes is of its schema."""
         server = self.start(SESSION_PASSWORD="correct horse", DISTILD_MODEL="")
