@@ -143,9 +143,10 @@ static double flow_time(const struct server_queue *queue, const struct server_fl
 {
     const struct server_waiting waiting = {
         .texts = flow->texts, .tokens = flow->tokens, .squares = flow->squares};
-    const struct server_cost *cost = &flow->model->costs[queue->lanes->kinds - 1];
-    if (flow->texts == 0)
+    const struct server_cost *cost;
+    if (flow->texts == 0) /* and no model, where nothing ever waited in it */
         return 0;
+    cost = &flow->model->costs[queue->lanes->kinds - 1];
     if (sureness == AT_LEAST)
         return server_plan_least_time(cost, queue->lanes->shares, &waiting, &queue->limits);
     return server_plan_time(cost, queue->lanes->shares, &waiting, &queue->limits, NULL);
