@@ -52,7 +52,7 @@ enum kern_scheme {
      * hi hi + hi lo + lo hi, added up in float: nearly float arithmetic with bf16 instructions. */
     KERN_SPLIT_BF16,
     /* For levels whose integer instructions add up in 16 bits: u7 activations, which have a scale and zero point per row
-     * and block of KERN_INT7_BLOCK k to make up for the bit; weights as INT8, limited (kern_table.limit_s8) so that four
+     * and block of KERN_INT7_BLOCK k to make up for the bit; weights as INT8, limited (kern_table.limit_s8) so that eight
      * products can be added in 16 bits. */
     KERN_INT7,
     /* Float activations and arithmetic on weights that stay as a file holds them, where reading them is what takes the
@@ -67,8 +67,12 @@ enum kern_scheme {
 enum { KERN_INT8_MAX = 255, KERN_INT7_MAX = 127 };
 enum {
     KERN_INT7_BLOCK = 96,    /* k that share a scale and a zero point */
-    KERN_INT7_PAIR_MAX = 258 /* 127 * 258 < 2^15 */
+    KERN_INT7_GROUP = 16,    /* k whose products add up in two lanes of 16 bits */
+    KERN_INT7_LANE_MAX = 258 /* 127 * 258 < 2^15 */
 };
+
+/* A column is not scaled down further for the sake of few large weights. */
+#define KERN_INT7_LEAST_FACTOR 0.6f
 
 /* Blocks of a row, or column, of k values with its padding. A block of nothing else has scale 1 and zero point 0. */
 static inline long kern_int7_blocks(long k)
@@ -257,10 +261,11 @@ struct kern_table {
     /* From s8 weights, for KERN_INT8 and KERN_INT7, whose column_sum is the panel's, and for KERN_S8, which has none. */
     void (*pack_s8[KERN_SCHEMES])(void *panel, int32_t *column_sum,
                                   const int8_t *const rows[KERN_PANEL], long k);
-    /* For KERN_INT7: makes the k weights of a column such that, of every 8 k, neither the positive nor the negative ones
-     * among weights 0, 1, 4 and 5, or 2, 3, 6 and 7, add up to more than KERN_INT7_PAIR_MAX. Few trained weights change,
-     * and those by little. Where many would have to, all are scaled down instead. Returns what the column's scale is to
-     * be multiplied by. */
+    /* For KERN_INT7: makes the k weights of a column such that, of every KERN_INT7_GROUP k, neither the positive nor the
+     * negative ones among weights 0, 1, 4, 5 and so on, or 2, 3, 6, 7 and so on, add up to more than KERN_INT7_LANE_MAX. A
+     * column that has such a sum is scaled down; where that is by more than KERN_INT7_LEAST_FACTOR for the sake of few, these
+     * few are cut instead.
+     * Returns what the column's scale is to be multiplied by. */
     float (*limit_s8)(int8_t *q, long k);
     /* q = rint(w / scale), scale = max |w| / 127; returns scale, and 0 for a row of zeros. */
     float (*quantise_weights)(int8_t *q, const float *w, long k);

@@ -39,6 +39,12 @@ void kern_gemm_int7_scalar(const struct kern_gemm *job);
 void kern_gemm_f16_scalar(const struct kern_gemm *job);
 void kern_gemm_s8_scalar(const struct kern_gemm *job);
 float kern_limit_s8_scalar(int8_t *q, long k);
+
+/* What scales a column down whose largest sum of a lane is `worst`: so far that 8 weights fit however they are rounded. */
+static inline float kern_int7_factor(int worst)
+{
+    return (float)(KERN_INT7_LANE_MAX - 4) / (float)worst;
+}
 void kern_f16_to_f32_scalar(float *out, const uint16_t *in, long n);
 void kern_gelu_scalar(float *x, long n);
 #if defined(__aarch64__)

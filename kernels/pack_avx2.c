@@ -4,6 +4,7 @@
 #include "kernels/math_avx2.h"
 #include "kernels/transpose_avx2.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { LANES = 8, BYTES = 32, LINE = 64 };
@@ -92,27 +93,56 @@ static void pack_int7(void *panel, int32_t *column_sum, const int8_t *const rows
     _mm_sfence();
 }
 
-/* Sums in 16 bits of the positive or, by magnitude, the negative of 32 weights: in lanes 0 and 1 of every 64 bits, those of a
- * group of 8 k. */
+/* Sums in 16 bits of the positive or, by magnitude, the negative of 32 weights: in lanes 0 and 1 of each half, those of a
+ * group of 16 k. */
 static inline __m256i lane_sums(__m256i magnitudes)
 {
     const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_set1_epi8(1));
-    return _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));
+    const __m256i eights = _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));
+    return _mm256_add_epi16(eights, _mm256_bsrli_epi128(eights, 8));
 }
 
-/* Most columns need no limiting: that is found out here, and the rest left to the specification. */
-static float limit_s8(int8_t *q, long k)
+/* The largest sum of a lane. */
+static int worst_lane(const int8_t *q, long k)
 {
-    const __m256i most = _mm256_set1_epi16(KERN_INT7_PAIR_MAX);
-    const __m256i lanes = _mm256_set1_epi64x(0xffffffff), zero = _mm256_setzero_si256();
-    __m256i over = zero;
+    const __m256i lanes = _mm256_setr_epi32(-1, 0, 0, 0, -1, 0, 0, 0),
+                  zero = _mm256_setzero_si256();
+    __m256i worst = zero;
     for (long i = 0; i < k; i += BYTES) {
         const __m256i w = load_weights(q, i, k);
         const __m256i above = lane_sums(_mm256_max_epi8(w, zero));
         const __m256i below = lane_sums(_mm256_abs_epi8(_mm256_min_epi8(w, zero)));
-        over = _mm256_or_si256(over, _mm256_cmpgt_epi16(_mm256_max_epi16(above, below), most));
+        worst = _mm256_max_epi16(worst, _mm256_max_epi16(above, below));
     }
-    return _mm256_testz_si256(over, lanes) ? 1.0f : kern_limit_s8_scalar(q, k);
+    worst = _mm256_and_si256(worst, lanes);
+    const __m128i both =
+        _mm_max_epi16(_mm256_castsi256_si128(worst), _mm256_extracti128_si256(worst, 1));
+    const int first = _mm_extract_epi16(both, 0), second = _mm_extract_epi16(both, 1);
+    return first > second ? first : second;
+}
+
+/* A column that would have to be scaled down too far is left to the specification. */
+static float limit_s8(int8_t *q, long k)
+{
+    const int worst = worst_lane(q, k);
+    if (worst <= KERN_INT7_LANE_MAX)
+        return 1.0f;
+    const float factor = kern_int7_factor(worst);
+    if (factor < KERN_INT7_LEAST_FACTOR)
+        return kern_limit_s8_scalar(q, k);
+    long i = 0;
+    for (; i + LANES <= k; i += LANES) {
+        const __m256i wide =
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(q + i)));
+        const __m256i scaled =
+            _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(wide), _mm256_set1_ps(factor)));
+        const __m128i words =
+            _mm_packs_epi32(_mm256_castsi256_si128(scaled), _mm256_extracti128_si256(scaled, 1));
+        _mm_storel_epi64((__m128i *)(void *)(q + i), _mm_packs_epi16(words, words));
+    }
+    for (; i < k; i++)
+        q[i] = (int8_t)lrintf((float)q[i] * factor);
+    return 1.0f / factor;
 }
 
 static float greatest_magnitude(const float *w, long k)

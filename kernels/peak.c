@@ -68,7 +68,7 @@ __attribute__((target("avx2,fma"))) static double avx2_f32(void)
     return CHAINS * 8 * 2;
 }
 
-/* As gemm_int7_avx2.c: two products' sums added in 16 bits, then widened. */
+/* As gemm_int7_avx2.c: four products' sums added in 16 bits, then widened. */
 __attribute__((target("avx2,fma"))) static double avx2_int7(void)
 {
     __m256i sums[CHAINS], x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(2),
@@ -78,20 +78,24 @@ __attribute__((target("avx2,fma"))) static double avx2_int7(void)
     for (long step = 0; step < STEPS; step++) {
 #pragma GCC unroll 12
         for (int i = 0; i < CHAINS; i++) {
-            __m256i sum = sums[i], pairs, next;
-            __asm__ volatile("vpmaddubsw %[y], %[x], %[pairs]\n\t"
+            __m256i sum = sums[i], narrow, next;
+            __asm__ volatile("vpmaddubsw %[y], %[x], %[narrow]\n\t"
                              "vpmaddubsw %[y], %[x], %[next]\n\t"
-                             "vpaddw %[next], %[pairs], %[pairs]\n\t"
-                             "vpmaddwd %[ones], %[pairs], %[pairs]\n\t"
-                             "vpaddd %[pairs], %[sum], %[sum]"
-                             : [sum] "+x"(sum), [pairs] "=&x"(pairs), [next] "=&x"(next)
+                             "vpaddw %[next], %[narrow], %[narrow]\n\t"
+                             "vpmaddubsw %[y], %[x], %[next]\n\t"
+                             "vpaddw %[next], %[narrow], %[narrow]\n\t"
+                             "vpmaddubsw %[y], %[x], %[next]\n\t"
+                             "vpaddw %[next], %[narrow], %[narrow]\n\t"
+                             "vpmaddwd %[ones], %[narrow], %[narrow]\n\t"
+                             "vpaddd %[narrow], %[sum], %[sum]"
+                             : [sum] "+x"(sum), [narrow] "=&x"(narrow), [next] "=&x"(next)
                              : [x] "x"(x), [y] "x"(y), [ones] "x"(ones));
             sums[i] = sum;
         }
     }
     for (int i = 0; i < CHAINS; i++)
         __asm__ volatile("" : : "x"(sums[i]));
-    return CHAINS * 64 * 2;
+    return CHAINS * 128 * 2;
 }
 
 __attribute__((target("avx512f"))) static double avx512_f32(void)

@@ -238,12 +238,12 @@ static void pack_int7(void *panel, int32_t *column_sum, const int8_t *const rows
     pack_blocks(panel, column_sum, rows, k, KERN_INT7_BLOCK);
 }
 
-/* What may not grow past KERN_INT7_PAIR_MAX: the sums of the positive and of the negative weights of lane 0 or 1 of 8 k,
- * of which `left` are there. */
+/* What may not grow past KERN_INT7_LANE_MAX: the sums of the positive and of the negative weights of lane 0 or 1 of
+ * KERN_INT7_GROUP k, of which `left` are there. */
 static void lane_sums(const int8_t *q, int lane, long left, int sums[2])
 {
     sums[0] = sums[1] = 0;
-    for (int i = 0; i < 8 && i < left; i++)
+    for (int i = 0; i < KERN_INT7_GROUP && i < left; i++)
         if (i / 2 % 2 == lane)
             sums[q[i] < 0] += q[i] < 0 ? -q[i] : q[i];
 }
@@ -251,27 +251,31 @@ static void lane_sums(const int8_t *q, int lane, long left, int sums[2])
 /* Bit-exact on every level. */
 float kern_limit_s8_scalar(int8_t *q, long k)
 {
-    enum { GROUP = 8, FEW = 32 }; /* one lane in so many is few */
-    long lanes = 0, over = 0;
-    int worst = KERN_INT7_PAIR_MAX, sums[2];
-    for (long i = 0; i < k; i += GROUP)
+    enum { FEW = 32 }; /* one lane in so many is few */
+    int worst = KERN_INT7_LANE_MAX, sums[2];
+    long lanes = 0, over = 0; /* in spite of KERN_INT7_LEAST_FACTOR */
+    for (long i = 0; i < k; i += KERN_INT7_GROUP)
         for (int lane = 0; lane < 2; lane++) {
             lane_sums(q + i, lane, k - i, sums);
             const int larger = sums[0] > sums[1] ? sums[0] : sums[1];
             worst = larger > worst ? larger : worst;
-            over += larger > KERN_INT7_PAIR_MAX;
+            over += KERN_INT7_LEAST_FACTOR * (float)larger > KERN_INT7_LANE_MAX;
             lanes++;
         }
-    const float factor = over * FEW > lanes ? (float)KERN_INT7_PAIR_MAX / (float)worst : 1.0f;
-    for (long i = 0; factor < 1.0f && i < k; i++)
+    if (worst == KERN_INT7_LANE_MAX)
+        return 1.0f;
+    float factor = kern_int7_factor(worst);
+    if (factor < KERN_INT7_LEAST_FACTOR && over * FEW <= lanes)
+        factor = KERN_INT7_LEAST_FACTOR;
+    for (long i = 0; i < k; i++)
         q[i] = (int8_t)lrintf((float)q[i] * factor);
-    for (long i = 0; i < k; i += GROUP)
+    for (long i = 0; i < k; i += KERN_INT7_GROUP)
         for (int lane = 0; lane < 2; lane++) {
             lane_sums(q + i, lane, k - i, sums);
-            for (int j = 0; j < GROUP && j < k - i; j++) {
+            for (int j = 0; j < KERN_INT7_GROUP && j < k - i; j++) {
                 const int sum = sums[q[i + j] < 0];
-                if (j / 2 % 2 == lane && sum > KERN_INT7_PAIR_MAX)
-                    q[i + j] = (int8_t)(q[i + j] * KERN_INT7_PAIR_MAX / sum);
+                if (j / 2 % 2 == lane && sum > KERN_INT7_LANE_MAX)
+                    q[i + j] = (int8_t)(q[i + j] * KERN_INT7_LANE_MAX / sum);
             }
         }
     return 1.0f / factor;
