@@ -108,7 +108,7 @@ const char *server_shown_read(const char *text, const unsigned char key[SERVER_S
                               int64_t now, struct server_shown *shown)
 {
     static const char unknown[] = "is none that was given out here";
-    unsigned char bytes[BYTES_MOST + 2], code[HASH];
+    unsigned char bytes[SERVER_SHOWN_TEXT * 3 / 4], code[HASH]; /* of any text that is let in */
     size_t length = strlen(text), size;
     int i;
     if (length >= SERVER_SHOWN_TEXT || !server_base64url_decode(text, length, bytes, &size) ||

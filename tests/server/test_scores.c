@@ -80,6 +80,8 @@ START_TEST(no_other_id_is_taken)
     memset(changed, 'A', sizeof(changed) - 1);
     changed[sizeof(changed) - 1] = '\0';
     ck_assert_ptr_nonnull(server_shown_read(changed, key, shown.at, &read));
+    changed[SERVER_SHOWN_TEXT - 1] = '\0'; /* the longest that is decoded */
+    ck_assert_ptr_nonnull(server_shown_read(changed, key, shown.at, &read));
     ck_assert_ptr_nonnull(server_shown_read("\xC3\xA9!", key, shown.at, &read));
 }
 END_TEST
