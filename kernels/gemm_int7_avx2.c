@@ -63,6 +63,15 @@ ALWAYS_INLINE __m256i load(const void *from, int vector)
     "add $16, %[k]\n\t"
 /* clang-format on */
 
+/* In two statements, since compilers need not take strings as long as both. */
+#define ASSEMBLE(text)                                                                             \
+    __asm__ volatile(text                                                                          \
+                     : [k] "+r"(k), [w] "+r"(w)                                                    \
+                     : [x0] "r"(x), [x1] "r"(x1), [x2] "r"(x2), [x3] "r"(x3), [sum] "r"(sum),      \
+                       [depth] "r"(depth), [ones] "x"(_mm256_set1_epi16(1))                        \
+                     : "memory", "cc", "ymm0", "ymm1", "ymm2", "ymm3", "ymm4", "ymm5", "ymm6",     \
+                       "ymm7", "ymm8", "ymm9", "ymm10", "ymm11")
+
 /* sum (rows, HALVES) = the products of `depth` neighbouring k, two groups or more; x: the rows' activations at them. */
 #define MULTIPLY_BLOCK(rows)                                                                       \
     ALWAYS_INLINE void multiply_block_##rows(__m256i sum[][HALVES], const char *x, long x_pitch,   \
@@ -72,12 +81,8 @@ ALWAYS_INLINE __m256i load(const void *from, int vector)
         const char *const x2 = x + (rows > 2 ? 2 * x_pitch : 0);                                   \
         const char *const x3 = x + (rows > 3 ? 3 * x_pitch : 0);                                   \
         long k = 0;                                                                                \
-        __asm__ volatile(GROUP(rows, KEEP) "1:\n\t" GROUP(rows, ADD) "cmp %[depth], %[k]\n\tjl 1b" \
-                         : [k] "+r"(k), [w] "+r"(w)                                                \
-                         : [x0] "r"(x), [x1] "r"(x1), [x2] "r"(x2), [x3] "r"(x3), [sum] "r"(sum),  \
-                           [depth] "r"(depth), [ones] "x"(_mm256_set1_epi16(1))                    \
-                         : "memory", "cc", "ymm0", "ymm1", "ymm2", "ymm3", "ymm4", "ymm5", "ymm6", \
-                           "ymm7", "ymm8", "ymm9", "ymm10", "ymm11");                              \
+        ASSEMBLE(GROUP(rows, KEEP));                                                               \
+        ASSEMBLE("1:\n\t" GROUP(rows, ADD) "cmp %[depth], %[k]\n\tjl 1b");                         \
     }
 
 /* real += (sum - zero * column_sum) * scale, for blocks b0..b1. All but the last step is exact: integers below 2^24. */
