@@ -13,6 +13,7 @@ import unittest
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("DISTILD_BINARY_DIR", SOURCE / "build" / "release"))
 IMAGE = os.environ.get("DISTILD_IMAGE", "localhost/distild:test")
+OWN = os.environ.get("DISTILD_OWN_IMAGE", "localhost/distild:own")  # with the tiny model of tests/golden
 NGINX = os.environ.get("DISTILD_NGINX_IMAGE", "localhost/distild-nginx:test")
 CASES = SOURCE / "deploy" / "tests" / "cases.json"
 MODEL = SOURCE / "weights" / "sst2-minilm.distild"

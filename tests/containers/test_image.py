@@ -9,7 +9,7 @@ import signal
 import tempfile
 import unittest
 
-from podman import BINARY, GUARDED, IMAGE, SOURCE, Containers, ask, call, healthy, inspect, main_process, podman, resident_mb, wait_for
+from podman import BINARY, GUARDED, IMAGE, OWN, SOURCE, Containers, ask, call, healthy, inspect, main_process, podman, resident_mb, wait_for
 
 
 class Image(Containers):
@@ -78,6 +78,12 @@ class Image(Containers):
             self.assertNotEqual(labels, ["NEGATIVE", "POSITIVE"])
             self.assertIn(ask(port, "POST", "/predict", {"text": "so so"})[1]["label"], labels)
 
+    def test_a_model_that_was_built_in(self):
+        name, port = self.run_container(*GUARDED, image=OWN)
+        healthy(port)
+        self.assertEqual(ask(port, "GET", "/models")[1]["models"][0]["labels"], ["negative", "neutral", "positive"])
+        self.assertEqual(ask(port, "POST", "/predict", {"text": "no"})[1]["label"], "positive")
+
     def test_a_model_that_is_not_there_ends_it_with_a_message(self):
         name, _ = self.run_container("--env", "ML_MODEL_PATH=/models/none.distild")
         wait_for(lambda: inspect(name, ".State.Status") == "exited", "ended")
@@ -92,6 +98,12 @@ class Image(Containers):
         healthy(port)
         self.assertIn("accuracy", podman("exec", name, "distild", "evaluate", "/tests/sentiment.tsv", "--min-accuracy", "0.8", "--output", "-"))
         podman("exec", name, "distild", "evaluate", "/tests/sentiment.tsv", "--min-accuracy", "0.99", "--output", "-", code=3)
+
+    def test_the_accuracy_gate_holds_in_the_running_container(self):
+        name, port = self.run_container(*GUARDED, "--volume", f"{SOURCE}:/source:ro")
+        healthy(port)
+        self.assertIn("PASS", podman("exec", name, "distild", "evaluate", "--tests", "/source/deploy/tests/sentiment.json"))
+        self.assertIn("FAIL", podman("exec", name, "distild", "evaluate", "--tests", "/source/tests/golden/gate/off.json", code=3))
 
 
 if __name__ == "__main__":
