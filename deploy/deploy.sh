@@ -123,10 +123,11 @@ roll_back() {
     trap - EXIT
     trap '' INT TERM
     echo "deploy.sh: $image is taken out of service; its last lines:" >&2
-    "$engine" logs --tail 20 "$name" >&2 || true
+    exists "$name" && "$engine" logs --tail 20 "$name" >&2
     "$engine" rm --force "$name" >/dev/null 2>&1 || true
     if exists "$previous"; then
         "$engine" rename "$previous" "$name"
+        "$engine" stop "$name" >/dev/null 2>&1 || true # where it was being stopped, until it is
         "$engine" start "$name" >/dev/null
         if ready "$name"; then
             echo "deploy.sh: the previous container serves again" >&2
@@ -144,8 +145,9 @@ if exists "$previous"; then
 fi
 if exists "$name"; then
     echo "deploy.sh: stopping $("$engine" container inspect --format '{{.Config.Image}}' "$name")" >&2
-    "$engine" stop "$name" >/dev/null
+    trap roll_back EXIT # from here on: stopping takes a while
     "$engine" rename "$name" "$previous"
+    "$engine" stop "$previous" >/dev/null
 fi
 trap roll_back EXIT
 trap 'exit 130' INT
