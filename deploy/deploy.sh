@@ -126,8 +126,8 @@ roll_back() {
     exists "$name" && "$engine" logs --tail 20 "$name" >&2
     "$engine" rm --force "$name" >/dev/null 2>&1 || true
     if exists "$previous"; then
+        "$engine" stop "$previous" >/dev/null 2>&1 || true # a terminal interrupts that command too
         "$engine" rename "$previous" "$name"
-        "$engine" stop "$name" >/dev/null 2>&1 || true # where it was being stopped, until it is
         "$engine" start "$name" >/dev/null
         if ready "$name"; then
             echo "deploy.sh: the previous container serves again" >&2
@@ -138,6 +138,13 @@ roll_back() {
     exit 1
 }
 
+# What ends this now puts the old one back; a signal does when the command that runs has ended.
+guard() {
+    trap roll_back EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
 # An interrupted deployment left the old one aside: what stands in its place was not found good.
 if exists "$previous"; then
     "$engine" rm --force "$name" >/dev/null 2>&1 || true
@@ -145,13 +152,11 @@ if exists "$previous"; then
 fi
 if exists "$name"; then
     echo "deploy.sh: stopping $("$engine" container inspect --format '{{.Config.Image}}' "$name")" >&2
-    trap roll_back EXIT # from here on: stopping takes a while
     "$engine" rename "$name" "$previous"
+    guard # stopping takes a while; before, the old one serves under its other name
     "$engine" stop "$previous" >/dev/null
 fi
-trap roll_back EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+guard
 echo "deploy.sh: starting $image on $address:$port" >&2
 "$engine" run "${options[@]}" "$image" >/dev/null
 ready "$name"
