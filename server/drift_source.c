@@ -70,7 +70,8 @@ distil_status server_drift_read_reference(const char *state_dir,
         return distil_fail(
             error, DISTIL_NOT_FOUND,
             "there is no reference to compare %s%s with: set one with 'distild drift "
-            "reference 7d%s%s', and --state-dir as the server has it, which keeps the predictions of the last 7 days as one",
+            "reference 7d%s%s', and --state-dir as the server has it, which keeps the predictions "
+            "of the last 7 days as one",
             model ? "the predictions of model " : "predictions", model ? model : "",
             model ? " --model-name " : "", model ? model : "");
     return status;
