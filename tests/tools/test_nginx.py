@@ -2,9 +2,11 @@
 """Behind nginx, what is ambiguous in HTTP stays harmless: whatever bytes a client sends, the requests that nginx says it passed on
 are the ones that distild says it got. Skipped where there is no nginx."""
 
+import collections
 import json
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -79,6 +81,7 @@ http {{
   upstream distild {{ server 127.0.0.1:{upstream}; keepalive 4; }}
   server {{
     listen 127.0.0.1:{port};
+    proxy_ignore_client_abort on;  # what was passed on is answered, and logged, on both sides
     location / {{ proxy_pass http://distild; proxy_http_version 1.1; proxy_set_header Connection ""; {more} }}
   }}
 }}
@@ -118,9 +121,8 @@ class Nginx(ServeCase):
         for attack in ATTACKS:
             self.send(port, attack)
             self.send(port, b"GET /marker HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        time.sleep(0.5)
-        process.terminate()
-        process.wait(30)
+        process.send_signal(signal.SIGQUIT)  # answers what it has begun
+        process.wait(60)
         self.assertEqual(server.stop(), 0)
         passed = [json.loads(line) for line in (folder / "passed").read_text().splitlines()]
         passed = [(line["request"].split(" ")[0], urllib.parse.unquote(line["uri"])) for line in passed
@@ -128,8 +130,9 @@ class Nginx(ServeCase):
         got = [json.loads(line) for line in server.log if '"request"' in line]
         got = [(line["method"], line["path"]) for line in got]
         self.assertGreater(len(got), len(ATTACKS))
-        # of each request that was passed on there is one line on either side, in the same order
-        self.assertEqual(passed, got)
+        # of each request that was passed on there is one line on either side; where a machine is slow, the next request is
+        # answered before one that computes
+        self.assertEqual(collections.Counter(passed), collections.Counter(got))
 
     def test_buffered_bodies(self):
         self.check("")
