@@ -4,9 +4,9 @@
   deploy/client.py deploy/tests/cases.json
   deploy/client.py CASES.json --url https://127.0.0.1:8443 --ca-cert cert.pem --wait 30
 
-Prints PASS, FAIL or SKIP for each case, with what was wrong, and how many there were. SKIP is a case that needs what the server has not
-loaded, or what the environment does not say. Exit status: 0 all passed, 1 some failed,
-2 the file or the command line is wrong. docs/containers.md describes the file.
+Prints PASS, FAIL or SKIP for each case, with what was wrong, and how many there were. SKIP is a case that needs what the server does not
+have, or what the environment does not say; with --strict the latter fails. DISTILD_API_KEY in the environment is sent along as X-API-Key. Exit
+status: 0 none failed, 1 some did, 2 the file or the command line is wrong. docs/containers.md describes the file.
 """
 
 import argparse
@@ -19,6 +19,10 @@ import sys
 import time
 import urllib.parse
 
+# What a case may need of a server, and how its absence is called.
+ABILITIES = {"sequence-classification": "no model for sequence-classification", "embedding": "no model for embedding",
+             "question-answering": "no model for question-answering", "catalogue": "no catalogue", "login": "no session password",
+             "operator": "its routes for operators hidden"}
 FIELDS = {"name", "method", "path", "headers", "body", "raw", "status", "expect", "tolerance", "within_ms", "save", "needs"}
 
 
@@ -112,13 +116,14 @@ def read_cases(path):
 
 
 class Client:
-    def __init__(self, url, timeout, ca_cert):
+    def __init__(self, url, timeout, ca_cert, api_key=None):
         target = urllib.parse.urlsplit(url)
         if target.scheme not in ("http", "https") or not target.hostname:
             raise BadCases(f"--url: '{url}' is not http://HOST:PORT or https://HOST:PORT")
         self.host, self.port, self.timeout = target.hostname, target.port, timeout
         self.tls = ssl.create_default_context(cafile=ca_cert) if target.scheme == "https" else None
         self.prefix = target.path.rstrip("/")
+        self.headers = {"X-API-Key": api_key} if api_key else {}
 
     def ask(self, method, path, body=None, headers=None):
         """Returns (status, body as text, milliseconds)."""
@@ -128,7 +133,7 @@ class Client:
         else:
             connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
         try:
-            connection.request(method, self.prefix + path, body, headers or {})
+            connection.request(method, self.prefix + path, body, {**self.headers, **(headers or {})})
             response = connection.getresponse()
             return response.status, response.read().decode("utf-8", "replace"), (time.monotonic() - began) * 1000
         finally:
@@ -148,22 +153,25 @@ class Client:
             time.sleep(0.1)
 
 
-def what_is_loaded(client):
-    """What cases can need of a server: a model of a task, by its name, `catalogue`, and `operator` where routes for those who run it are not
-    hidden, as deploy/nginx does."""
+def what_it_has(client):
+    """Which ABILITIES the server has, each under its name, a model's with the model's; and None, or why that could not be found out. `login`
+    is a session password, `operator` that routes for those who run it are not hidden, as deploy/nginx does."""
+    json_type = {"Content-Type": "application/json"}
     found = {}
     try:
         status, text, _ = client.ask("GET", "/models")
-        for model in json.loads(text)["models"] if status == 200 else []:
+        if status != 200:
+            return found, f"GET /models answered {status}"
+        for model in json.loads(text)["models"]:
             found.setdefault(model["task"], model["name"])
-        status, _, _ = client.ask("POST", "/api/similar", b"{}", {"Content-Type": "application/json"})
-        if status == 400:  # and not 503: without a catalogue
-            found["catalogue"] = "catalogue"
+        for ability, path in ("catalogue", "/api/similar"), ("login", "/api/login"):
+            if client.ask("POST", path, b"{}", json_type)[0] != 503:  # which says that there is none
+                found[ability] = ability
         if client.ask("GET", "/metrics.json")[0] != 404:
             found["operator"] = "operator"
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        pass  # the cases tell what is wrong with the server
-    return found
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as problem:
+        return found, f"what the server has could not be found out: {problem}"
+    return found, None
 
 
 def run_case(client, case, variables):
@@ -196,24 +204,45 @@ def run_case(client, case, variables):
     return problems, took
 
 
-def run_cases(client, cases):
-    variables, count, promised = what_is_loaded(client), {"PASS": 0, "FAIL": 0, "SKIP": 0}, set()
+def why_not(name, untold, lost):
+    """Why a case has to do without what it needs by that name, and whether that is the server's nature: no case could have it there."""
+    if name in lost:
+        return lost[name]
+    if name in ABILITIES:
+        return (untold, False) if untold else (f"the server has {ABILITIES[name]}", True)
+    return f"{name} is not in the environment", False
+
+
+def run_cases(client, cases, strict):
+    variables, untold = what_it_has(client)
+    count, skipped, lost = {"PASS": 0, "FAIL": 0, "SKIP": 0}, {}, {}
     for case in cases:
         needs = case.get("needs", [])
         for name in needs:
             if os.environ.get(name):
                 variables[name] = os.environ[name]
         # what an earlier case would have saved, had it passed
-        used = [name for name in re.findall(r"\$\{(\w+)\}", json.dumps(case)) if name in promised]
-        promised.update(case.get("save", {}))
+        used = [name for name in re.findall(r"\$\{(\w+)\}", json.dumps(case)) if name in lost]
         absent = [name for name in dict.fromkeys([*needs, *used]) if name not in variables]
-        problems, took = ([], 0.0) if absent else run_case(client, case, variables)
-        outcome = "SKIP" if absent else "FAIL" if problems else "PASS"
+        reasons = [why_not(name, untold, lost) for name in absent]
+        # one thing that the server lacks is enough for a case not to be meant for it
+        reason = next((each for each in reasons if each[1]), reasons[0] if reasons else None)
+        problems, took = ([], 0.0) if reason else run_case(client, case, variables)
+        if reason:
+            outcome, problems = "FAIL" if strict and not reason[1] else "SKIP", [reason[0]]
+        else:
+            outcome = "FAIL" if problems else "PASS"
+        if outcome == "SKIP":
+            skipped[reason[0]] = skipped.get(reason[0], 0) + 1
+        for name in case.get("save", {}):
+            if name not in variables:
+                lost[name] = reason or (f"{name} was not saved: '{case['name']}' failed", False)
         count[outcome] += 1
         print(f"{outcome}  {case['name']}" + (f" ({took:.0f} ms)" if outcome == "PASS" else ""))
-        for line in problems or [f"{name} is not known" for name in absent]:
+        for line in problems:
             print(f"      {line}")
-    print(f"{count['PASS']} passed, {count['FAIL']} failed, {count['SKIP']} skipped")
+    why = ", ".join(f"{number_} as {reason}" for reason, number_ in skipped.items())
+    print(f"{count['PASS']} passed, {count['FAIL']} failed, {count['SKIP']} skipped" + (f": {why}" if why else ""))
     return 1 if count["FAIL"] else 0
 
 
@@ -223,15 +252,16 @@ def main():
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="server to ask (%(default)s)")
     parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="that an answer may take (%(default)s)")
     parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for /health to answer 200 first (%(default)s)")
+    parser.add_argument("--strict", action="store_true", help="a case that only the environment keeps from being asked fails")
     parser.add_argument("--ca-cert", metavar="FILE", help="certificates to trust with https, in PEM")
     arguments = parser.parse_args()
     try:
         cases = read_cases(arguments.cases)
-        client = Client(arguments.url, arguments.timeout, arguments.ca_cert)
+        client = Client(arguments.url, arguments.timeout, arguments.ca_cert, os.environ.get("DISTILD_API_KEY"))
         if arguments.wait and not client.wait(arguments.wait):
             print(f"FAIL  {arguments.url}/health did not answer 200 within {arguments.wait:g} s")
             return 1
-        return run_cases(client, cases)
+        return run_cases(client, cases, arguments.strict)
     except (BadCases, OSError, ssl.SSLError) as problem:
         print(f"client.py: {problem}", file=sys.stderr)
         return 2

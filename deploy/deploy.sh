@@ -5,6 +5,7 @@
 #   deploy/deploy.sh localhost/distild 0.1.0 reviews.distild deploy/tests/cases.json
 #
 # MODEL is a model file or a HuggingFace directory, mounted read-only, or `bundled`. TESTS are cases for deploy/client.py.
+# One that is skipped for want of a variable of the environment fails, unless it is for a login and there is no session password.
 #   --container-name NAME  the container, its volume NAME-state, and its name in the journal (distild)
 #   --port-mapping MAP     [ADDRESS:]PORT:8080 to publish (127.0.0.1:8080:8080)
 #   --json-log             log JSON objects instead of lines of text
@@ -43,7 +44,7 @@ while [[ $# -gt 0 ]]; do
         shift
         ;;
     -h | --help)
-        sed -n '2,18s/^# \{0,1\}//p' "$0"
+        sed -n '2,19s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     -*) usage "unknown option '$1'" ;;
@@ -160,7 +161,7 @@ guard
 echo "deploy.sh: starting $image on $address:$port" >&2
 "$engine" run "${options[@]}" "$image" >/dev/null
 ready "$name"
-"$client" "$tests" --url "http://$address:$port"
+"$client" "$tests" --strict --url "http://$address:$port"
 trap - EXIT
 exists "$previous" && "$engine" rm "$previous" >/dev/null
 echo "deploy.sh: $image serves on $address:$port" >&2

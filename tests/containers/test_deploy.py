@@ -64,6 +64,12 @@ class Deploy(DeployCase):
         self.assertIn("the previous container serves again", told)
         self.assertEqual(self.serves(), first)
 
+    def test_a_case_that_could_have_been_asked_is_not_left_out(self):
+        needy = {"name": "needy", "path": "/health", "status": 200, "needs": ["DISTILD_TEST_TOKEN"]}
+        told = self.deploy(tests=self.cases(needy), code=1)
+        self.assertIn("FAIL  needy\n      DISTILD_TEST_TOKEN is not in the environment", told)
+        self.assertIn("1 passed, 0 failed", self.deploy(tests=self.cases(needy), DISTILD_TEST_TOKEN="x"))
+
     def test_one_that_does_not_start_is_taken_back(self):
         self.deploy()
         first = self.serves()

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import unittest
 
-from harness import PROGRAM, SOURCE, environment, main
+from harness import SOURCE, environment, main, run
 from serving import ServeCase
 
 CLIENT, CASES = SOURCE / "deploy" / "client.py", SOURCE / "deploy" / "tests" / "cases.json"
@@ -33,16 +33,39 @@ class Client(ServeCase):
     def test_the_bundled_models_pass_the_cases_that_come_along(self):
         server = self.start(DISTILD_MODEL=str(BUNDLED), SESSION_PASSWORD="correct horse")
         url = f"http://127.0.0.1:{server.port}"
-        told = self.client(CASES, "--url", url, "--wait", "30", SESSION_PASSWORD="correct horse")[0]
-        self.assertIn("SKIP  vectors of two texts\n      embedding is not known\n", told)
-        self.assertRegex(told.splitlines()[-1], r"^\d\d passed, 0 failed, 6 skipped$")  # of /embed, /answer, and of /api/similar what begins with a text
+        known = {"SESSION_PASSWORD": "correct horse"}
+        told = self.client(CASES, "--url", url, "--wait", "30", "--strict", **known)[0]
+        self.assertIn("SKIP  vectors of two texts\n      the server has no model for embedding\n", told)
+        # of /embed, /answer, and of /api/similar what begins with a text
+        self.assertRegex(told.splitlines()[-1], r"^\d\d passed, 0 failed, 6 skipped: 4 as the server has no model for embedding, 2 as .*question-answering$")
         without = self.client(CASES, "--url", url, SESSION_PASSWORD="")[0]
-        self.assertIn("SKIP  login\n      SESSION_PASSWORD is not known\n", without)
-        self.assertRegex(without.splitlines()[-1], r" 0 failed, \d\d skipped$")
+        self.assertIn("SKIP  login\n      SESSION_PASSWORD is not in the environment\n", without)
+        self.assertRegex(without.splitlines()[-1], r" 0 failed, 13 skipped: .*7 as SESSION_PASSWORD is not in the environment")
+        strict = self.client(CASES, "--url", url, "--strict", code=1, SESSION_PASSWORD="")[0]
+        self.assertIn("FAIL  login\n      SESSION_PASSWORD is not in the environment\n", strict)
+        self.assertIn("FAIL  protected with the token\n      SESSION_PASSWORD is not in the environment\n", strict)
+        self.assertRegex(strict.splitlines()[-1], r" 7 failed, 6 skipped: ")
+
+    def test_a_server_without_a_password_needs_none(self):
+        server = self.start(DISTILD_MODEL=str(BUNDLED), SESSION_PASSWORD="")
+        told = self.client(CASES, "--url", f"http://127.0.0.1:{server.port}", "--strict", SESSION_PASSWORD="")[0]
+        self.assertIn("SKIP  login\n      the server has no session password\n", told)
+        self.assertRegex(told.splitlines()[-1], r" 0 failed, 13 skipped: .*7 as the server has no session password")
+
+    def test_a_server_with_keys_is_asked_with_one(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        keys = folder / "keys.txt"
+        key = run("keys", "new", "ops", "--scope", "predict,metrics", "--append", keys)[0].strip()
+        server = self.start("--api-keys", str(keys), SESSION_PASSWORD="correct horse", DISTILD_MODEL=str(BUNDLED))
+        known = {"SESSION_PASSWORD": "correct horse"}
+        url = f"http://127.0.0.1:{server.port}"
+        self.assertIn(" 0 failed, 6 skipped", self.client(CASES, "--url", url, "--strict", DISTILD_API_KEY=key, **known)[0])
+        told = self.client([{"name": "n", "path": "/health", "status": 200, "needs": ["catalogue"]}], "--url", url, "--strict", code=1, **known)[0]
+        self.assertIn("FAIL  n\n      GET /models answered 401\n", told)
 
     def test_everything_that_is_bundled_passes(self):
         server = self.start(DISTILD_MODEL="", SESSION_PASSWORD="correct horse")
-        told = self.client(CASES, "--url", f"http://127.0.0.1:{server.port}", "--wait", "30", SESSION_PASSWORD="correct horse")[0]
+        told = self.client(CASES, "--url", f"http://127.0.0.1:{server.port}", "--wait", "30", "--strict", SESSION_PASSWORD="correct horse")[0]
         self.assertRegex(told.splitlines()[-1], r"^\d\d passed, 0 failed, 0 skipped$")
         routes = {(route["method"], route["path"]) for route in server.ask("GET", "/")[2]["routes"]}
         asked = {(case.get("method", "POST" if {"body", "raw"} & case.keys() else "GET"), case["path"]) for case in json.loads(CASES.read_text())["cases"]}
@@ -86,7 +109,7 @@ class Client(ServeCase):
         del second["needs"]
         third = {"name": "third", "path": "/health", "status": 200}
         told = self.ask(server, {**first, "status": 404}, second, third, code=1)
-        self.assertIn("SKIP  second\n      word is not known\nPASS  third", told)
+        self.assertIn("SKIP  second\n      word was not saved: 'first' failed\nPASS  third", told)
         self.assertIn("1 passed, 1 failed, 1 skipped", told)
 
     def test_a_server_that_is_not_there_fails_every_case(self):
