@@ -15,7 +15,7 @@
 #include "server/tls.h"
 
 enum {
-    CONNECTION_MEMORY = 16 * 1024, /* for the request line, headers and a window of the body */
+    CONNECTION_MEMORY = 12 * 1024, /* for the request line, headers and a window of the body */
     LISTEN_SLACK = 64
 };
 
