@@ -18,6 +18,8 @@
 #include "server/worker.h"
 
 static const char challenge[] = "Bearer realm=\"distild\"";
+/* Of those who want HTML: what a browser asks its user for a name and a password at, and takes no other for. */
+static const char challenge_browser[] = "Basic realm=\"distild\", charset=\"UTF-8\"";
 static const char challenge_invalid[] = "Bearer realm=\"distild\", error=\"invalid_token\"";
 
 struct server_access {
@@ -152,20 +154,26 @@ void server_access_locate(const struct server_access *access, struct server_exch
     exchange->varies_by_origin = access->cors.count > 0;
 }
 
-/* The credential of an Authorization field; NULL where it holds none of ours. */
-static const char *bearer_of(const char *authorization)
+/* The credential of an Authorization field after "Bearer " or "Basic "; NULL where it has another scheme. */
+static const char *credential_of(const char *authorization, const char *scheme)
 {
-    static const char scheme[] = "Bearer ";
-    size_t length = sizeof(scheme) - 1;
+    size_t length = strlen(scheme);
     if (!authorization || strncasecmp(authorization, scheme, length) != 0)
         return NULL;
     return authorization + length + strspn(authorization + length, " ");
 }
 
-static bool identify_key(const struct server_access *access, const char *text,
-                         struct identity *identity, char who[SERVER_WHO])
+/* Whether a browser may open the route with a key that its user was asked for. It sends that again by itself, to pages of
+ * other origins' requests too, so that nothing may come of it but an answer, which those cannot read. */
+static bool takes_basic(const struct server_access *access, const struct server_route *route)
 {
-    struct server_api_key *key = access->keys ? server_api_keys_find(access->keys, text) : NULL;
+    return access->keys && !access->options.allow_anonymous && strcmp(route->method, "GET") == 0 &&
+           route->needs != SERVER_SCOPE_SESSION;
+}
+
+static bool identify_key(struct server_api_key *key, struct identity *identity,
+                         char who[SERVER_WHO])
+{
     if (!key)
         return false;
     identity->kind = KNOWN;
@@ -192,7 +200,7 @@ static void identify_token(const struct server_access *access, const char *text,
 static void identify_session(const struct server_exchange *exchange,
                              const struct server_headers *headers, struct identity *identity)
 {
-    const char *bearer = bearer_of(headers->authorization);
+    const char *bearer = credential_of(headers->authorization, "Bearer ");
     if (!bearer)
         return;
     identity->kind = UNKNOWN;
@@ -203,19 +211,27 @@ static void identify_session(const struct server_exchange *exchange,
     identity->scopes = SERVER_SCOPE_SESSION;
 }
 
-static void identify(const struct server_access *access, const struct server_headers *headers,
-                     struct identity *identity, char who[SERVER_WHO])
+static void identify(const struct server_access *access, const struct server_exchange *exchange,
+                     const struct server_headers *headers, struct identity *identity,
+                     char who[SERVER_WHO])
 {
-    const char *bearer = bearer_of(headers->authorization);
+    const char *bearer = credential_of(headers->authorization, "Bearer ");
+    const char *basic = credential_of(headers->authorization, "Basic ");
     const char *shown = headers->api_key ? headers->api_key : bearer;
+    struct server_api_key *key = NULL;
     if (access->options.allow_anonymous || !has_credentials(access))
         identity->scopes = SERVER_SCOPES_ANONYMOUS;
+    if (shown || !takes_basic(access, exchange->route))
+        basic = NULL;
     /* without credentials to compare with, what clients send along is nobody's business */
-    if (!shown || !has_credentials(access))
+    if ((!shown && !basic) || !has_credentials(access))
         return;
     identity->kind = UNKNOWN;
     identity->problem = "the credential is not known";
-    if (!identify_key(access, shown, identity, who) && access->tokens && shown == bearer)
+    if (access->keys)
+        key = basic ? server_api_keys_find_basic(access->keys, basic)
+                    : server_api_keys_find(access->keys, shown);
+    if (!identify_key(key, identity, who) && access->tokens && shown && shown == bearer)
         identify_token(access, shown, identity, who);
 }
 
@@ -241,7 +257,7 @@ static int64_t take_rate(struct server_access *access, const struct identity *id
 
 /* ---- the decision ---- */
 
-static void refuse(struct server_exchange *exchange, const struct identity *identity)
+static void refuse(struct server_exchange *exchange, const struct identity *identity, bool browser)
 {
     if (identity->kind == KNOWN) {
         exchange->challenge = server_scope_challenge(exchange->route->needs);
@@ -249,7 +265,9 @@ static void refuse(struct server_exchange *exchange, const struct identity *iden
                     exchange->who, server_scope_wanted(exchange->route->needs));
         return;
     }
-    exchange->challenge = identity->kind == UNKNOWN ? challenge_invalid : challenge;
+    exchange->challenge = browser                     ? challenge_browser
+                          : identity->kind == UNKNOWN ? challenge_invalid
+                                                      : challenge;
     if (exchange->route->needs == SERVER_SCOPE_SESSION && !identity->problem)
         server_fail(exchange, 401, SERVER_ERROR_UNAUTHORIZED, NULL,
                     "a token of POST /api/login is needed: Authorization: Bearer TOKEN");
@@ -266,11 +284,13 @@ bool server_access_admit(struct server_access *access, struct server_exchange *e
     struct identity identity = {.kind = NOBODY};
     unsigned needs = exchange->route->needs;
     int64_t wait;
+    bool browser;
     pthread_rwlock_rdlock(&access->lock);
     if (needs == SERVER_SCOPE_SESSION)
         identify_session(exchange, headers, &identity);
     else if (needs)
-        identify(access, headers, &identity, exchange->who);
+        identify(access, exchange, headers, &identity, exchange->who);
+    browser = exchange->accepts_html && takes_basic(access, exchange->route);
     wait = take_rate(access, &identity, exchange);
     pthread_rwlock_unlock(&access->lock);
     if (wait > 0) {
@@ -279,6 +299,6 @@ bool server_access_admit(struct server_access *access, struct server_exchange *e
     }
     if (!needs || (identity.kind != UNKNOWN && (identity.scopes & needs)))
         return true;
-    refuse(exchange, &identity);
+    refuse(exchange, &identity, browser);
     return false;
 }

@@ -40,6 +40,10 @@ void server_api_keys_free(struct server_api_keys *keys);
 /* The key that text is, compared in constant time with all of them; NULL where it is none. */
 struct server_api_key *server_api_keys_find(struct server_api_keys *keys, const char *text);
 
+/* The key that is the password of HTTP's Basic credentials: base64 of USER:KEY, whoever USER is. NULL where it is none. */
+struct server_api_key *server_api_keys_find_basic(struct server_api_keys *keys,
+                                                  const char *encoded);
+
 /* Makes a key, and the line of the file that admits it, with its newline. DISTIL_INVALID for a name,
  * scopes (with commas between them) or a rate (NULL: none) that no line could have. */
 distil_status server_api_key_make(const char *name, const char *scopes, const char *rate,

@@ -84,6 +84,76 @@ START_TEST(keys_guard_everything_but_health)
 }
 END_TEST
 
+/* A browser cannot be told a header. What it asks its user for, it sends again whoever made it ask: so that changes nothing. */
+START_TEST(a_browser_opens_pages_with_a_key_for_a_password)
+{
+    static const char html[] = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    static const char wanted[] = "Basic realm=\"distild\", charset=\"UTF-8\"";
+    static const struct {
+        const char *path, *credentials;
+        int status;
+    } cases[] = {
+        {"/docs", "", 401},
+        {"/docs", "Basic OmFiYw==", 200}, /* :abc */
+        {"/docs", "Basic YW55OmFiYw==", 200},
+        {"/openapi.json", "basic  OmFiYw==", 200}, /* any:abc */
+        {"/", "Basic OmFiYw==", 200},
+        {"/metrics", "Basic OmFiYw==", 403}, /* shop may predict */
+        {"/metrics", "Basic OmRlZg==", 200},
+        {"/docs", "Basic OmFi", 401}, /* :def, :ab */
+        {"/docs", "Basic YWJj", 401},
+        {"/docs", "Basic !!!!", 401}, /* abc */
+        {"/docs", "Basic ", 401},
+        {"/docs", "Basic OmFiYwA=", 401}, /* :abc and a NUL */
+        {"/docs", "Basic YTphYmM6", 401},
+        {"/protected", "Basic OmFiYw==", 401}, /* a:abc: */
+        {"/health", "Basic !!!!", 200},
+    };
+    struct fixture f;
+    struct reply reply;
+    char path[64], headers[300], long_one[1500];
+    write_text(path, "shop " HASH_A " scope=predict\nops " HASH_B " scope=metrics\n");
+    prepare(&f, "fake");
+    f.options.access.api_keys = path;
+    begin(&f);
+    load(&f);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        snprintf(headers, sizeof(headers), "%s%s%s%s", html,
+                 *cases[i].credentials ? "Authorization: " : "", cases[i].credentials,
+                 *cases[i].credentials ? "\r\n" : "");
+        ask(f.port, "GET", cases[i].path, headers, &reply);
+        ck_assert_msg(reply.status == cases[i].status, "%s %s: %d", cases[i].path,
+                      cases[i].credentials, reply.status);
+        if (cases[i].status == 401 && strcmp(cases[i].path, "/protected") != 0)
+            expect_challenge(&reply, wanted);
+    }
+    /* pages' own requests are not asked for a password, and POST takes none */
+    ask(f.port, "GET", "/openapi.json", "Accept: */*\r\n", &reply);
+    expect_challenge(&reply, "Bearer realm=\"distild\"");
+    ask(f.port, "POST", "/predict", "Authorization: Basic OmFiYw==\r\n", &reply);
+    expect_reply(&reply, 401, "a credential is needed");
+    expect_challenge(&reply, "Bearer realm=\"distild\"");
+    ask(f.port, "GET", "/docs", "X-API-Key: ab\r\nAuthorization: Basic OmFiYw==\r\n", &reply);
+    expect_reply(&reply, 401, "not known");
+    memset(long_one, 'A', sizeof(long_one));
+    memcpy(long_one, "Authorization: Basic ", strlen("Authorization: Basic "));
+    memcpy(long_one + sizeof(long_one) - 3, "\r\n", 3);
+    ask(f.port, "GET", "/docs", long_one, &reply);
+    expect_reply(&reply, 401, "not known");
+    stop(&f);
+    /* where nobody needs a key, whatever a proxy passes on of its own is nobody's business */
+    prepare(&f, "fake");
+    f.options.access.api_keys = path;
+    f.options.access.allow_anonymous = true;
+    begin(&f);
+    load(&f);
+    ask(f.port, "GET", "/docs", "Authorization: Basic YTpi\r\n", &reply);
+    expect_reply(&reply, 200, "html");
+    stop(&f);
+    unlink(path);
+}
+END_TEST
+
 START_TEST(keys_are_read_again_and_kept_where_that_fails)
 {
     struct fixture f;
@@ -94,7 +164,7 @@ START_TEST(keys_are_read_again_and_kept_where_that_fails)
     f.options.access.api_keys = path;
     begin(&f);
     load(&f);
-    write_text(next, "shop " HASH_B " scope=predict\n");
+    write_text(next, "shop " HASH_B " scope=predict,metrics\n");
     ck_assert_int_eq(rename(next, path), 0);
     server_reload(f.server);
     ask(f.port, "POST", "/predict", "X-API-Key: abc\r\n", &reply);
@@ -111,6 +181,9 @@ START_TEST(keys_are_read_again_and_kept_where_that_fails)
     server_reload(f.server);
     ask(f.port, "POST", "/predict", "X-API-Key: def\r\n", &reply);
     expect_reply(&reply, 200, "sentiment");
+    ask(f.port, "GET", "/metrics", "X-API-Key: def\r\n", &reply);
+    expect_reply(&reply, 200, "distild_reloads_total{what=\"keys\",outcome=\"success\"} 1\n");
+    expect_reply(&reply, 200, "distild_reloads_total{what=\"keys\",outcome=\"failure\"} 2\n");
     stop(&f);
     unlink(path);
 }
@@ -259,6 +332,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         keys_guard_everything_but_health,
+        a_browser_opens_pages_with_a_key_for_a_password,
         keys_are_read_again_and_kept_where_that_fails,
         anonymous_beside_keys,
         admin_routes_always_need_a_credential,
