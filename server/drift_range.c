@@ -57,13 +57,23 @@ static bool parse_duration(const char *text, int64_t *length)
     return true;
 }
 
+/* Whether it begins as a date does, of a day that there may never have been. */
+static bool begins_with_date(const char *text)
+{
+    static const char shape[] = "dddd-dd-dd";
+    int i;
+    for (i = 0; i < DATE; i++)
+        if (shape[i] == 'd' ? !isdigit((unsigned char)text[i]) : text[i] != shape[i])
+            return false;
+    return true;
+}
+
 bool server_drift_is_range(const char *text)
 {
     int64_t ignored;
     if (strchr(text, '/'))
         return false;
-    return parse_duration(text, &ignored) || strncmp(text, "..", 2) == 0 ||
-           (strlen(text) >= DATE && parse_side(text, DATE, false, &ignored));
+    return parse_duration(text, &ignored) || strncmp(text, "..", 2) == 0 || begins_with_date(text);
 }
 
 distil_status server_drift_parse_range(const char *text, int64_t now,

@@ -30,8 +30,15 @@ distil_status server_drift_read(const char *what, const char *state_dir, int64_t
     char path[SERVER_DRIFT_PATH];
     distil_status status;
     query->range = (struct server_drift_range){INT64_MIN, INT64_MAX};
-    if (!server_drift_is_range(what))
-        return server_drift_read_file(what, query, rows, error);
+    if (!server_drift_is_range(what)) {
+        status = server_drift_read_file(what, query, rows, error);
+        if (status == DISTIL_NOT_FOUND && !strchr(what, '/'))
+            return distil_fail(error, status,
+                               "'%.80s' is neither a file nor a range of time such as 7d, "
+                               "2026-01-31 or 2026-01-01..2026-01-31",
+                               what);
+        return status;
+    }
     status = server_drift_parse_range(what, now, &query->range, error);
     if (status)
         return status;

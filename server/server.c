@@ -365,26 +365,31 @@ uint32_t server_random(struct server *server)
     return (uint32_t)(x >> 32);
 }
 
-/* Reads the files that say who may ask, and the certificate. */
-static void reload_credentials(struct server *server)
+/* Keeps, and says, what became of reading something again; `error` says why where it failed. */
+static void note_reload(struct server *server, enum server_reloadable kind, const char *what,
+                        distil_status status, const distil_error *error)
 {
     const struct server_log *log = &server->options.log;
+    server_reload_note(&server->reloads[kind], status == DISTIL_OK);
+    if (status)
+        server_log_printf(log, SERVER_LOG_ERROR, "the %s not reloaded: %s", what, error->message);
+    else
+        server_log_printf(log, SERVER_LOG_INFO, "the %s reloaded", what);
+}
+
+/* Reads the files that say who may ask, and the certificate, where there are any. */
+static void reload_credentials(struct server *server)
+{
     distil_error error;
-    distil_status status = server_access_reload(server->access, &error);
-    server_reload_note(&server->reloads[SERVER_RELOAD_KEYS], status == DISTIL_OK);
-    if (status)
-        server_log_printf(log, SERVER_LOG_ERROR, "the keys were not reloaded: %s", error.message);
-    else
-        server_log_printf(log, SERVER_LOG_INFO, "the keys were reloaded");
-    if (!server->tls)
-        return;
-    status = server_tls_reload(server->tls, &error);
-    server_reload_note(&server->reloads[SERVER_RELOAD_CERTIFICATE], status == DISTIL_OK);
-    if (status)
-        server_log_printf(log, SERVER_LOG_ERROR, "the certificate was not reloaded: %s",
-                          error.message);
-    else
-        server_log_printf(log, SERVER_LOG_INFO, "the certificate was reloaded");
+    distil_status status;
+    if (server->options.access.api_keys || server->options.access.jwt_keys) {
+        status = server_access_reload(server->access, &error);
+        note_reload(server, SERVER_RELOAD_KEYS, "keys were", status, &error);
+    }
+    if (server->tls) {
+        status = server_tls_reload(server->tls, &error);
+        note_reload(server, SERVER_RELOAD_CERTIFICATE, "certificate was", status, &error);
+    }
 }
 
 static void on_reloaded(struct server_handed *handed)

@@ -82,16 +82,14 @@ static distil_status check_chain(const struct chain *chain, const struct bundle 
     return DISTIL_OK;
 }
 
-static distil_status verify(const char *path, const char *key, struct chain *chain,
-                            distil_error *error)
+/* Of a bundle's text; the path is for what is printed. */
+static distil_status verify(const char *path, char *text, size_t length, const char *key,
+                            struct chain *chain, distil_error *error)
 {
     struct server_problem problem;
     struct bundle bundle;
-    char *text, *public_key = NULL;
-    size_t length;
-    distil_status status = tool_input_all(path, TOOL_TELEMETRY_MOST, &text, &length, error);
-    if (status)
-        return status;
+    char *public_key = NULL;
+    distil_status status = DISTIL_OK;
     cJSON *root = server_json_parse(text, length, &problem);
     if (!root)
         status = distil_fail(error, DISTIL_FORMAT, "%s", problem.message);
@@ -116,7 +114,6 @@ static distil_status verify(const char *path, const char *key, struct chain *cha
     }
     free(public_key);
     cJSON_Delete(root);
-    free(text);
     return status;
 }
 
@@ -130,10 +127,14 @@ int tool_telemetry_verify(const char *key_file, int count, char **files)
     if (key_file && tool_input_all(key_file, TOOL_KEY_MOST, &key, &length, &error))
         return tool_failed("telemetry", &error);
     for (int i = 0; i < count; i++) {
-        if (verify(files[i], key, &chain, &error) == DISTIL_OK)
-            continue;
-        fprintf(stderr, "distild telemetry: %s: %s\n", files[i], error.message);
-        result = TOOL_FAILURE;
+        char *text = NULL;
+        if (tool_input_all(files[i], TOOL_TELEMETRY_MOST, &text, &length, &error)) {
+            result = tool_failed("telemetry", &error);
+        } else if (verify(files[i], text, length, key, &chain, &error)) {
+            fprintf(stderr, "distild telemetry: %s: %s\n", files[i], error.message);
+            result = TOOL_FAILURE;
+        }
+        free(text);
     }
     if (!key_file && result == TOOL_OK)
         fputs("Each is whole, and signed by the key in itself. Whose that is, --key says.\n",

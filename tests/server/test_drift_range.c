@@ -73,7 +73,9 @@ START_TEST(tells_files_from_ranges)
     ck_assert(!server_drift_is_range("reviews.jsonl"));
     ck_assert(!server_drift_is_range("/data/2026-01-31.jsonl"));
     ck_assert(!server_drift_is_range("../2026-01-31.jsonl"));
-    ck_assert(server_drift_is_range("2026-01-31..tomorrow")); /* and a bad one, to say so */
+    ck_assert(server_drift_is_range("2026-01-31..tomorrow")); /* and bad ones, to say so */
+    ck_assert(server_drift_is_range("2026-13-45"));
+    ck_assert(!server_drift_is_range("2026-1-31"));
 }
 END_TEST
 

@@ -83,6 +83,9 @@ class Keys(Access):
         file = self.folder / "keys"
         for arguments in (["a b"], [""], ["a", "--scope", "all"], ["a", "--rate", "often"], []):
             self.assertEqual(run("keys", "new", *arguments, code=2)[0], "")
+        for arguments, message in ((["a b"], "'a b' is no name: a name is 1 to 64 letters"), (["a", "--scope", "predict admin"], "keys: 'predict admin' is no scope"),
+                                   (["a", "--rate", "often"], "keys: 'often' is no rate such as 50/s")):
+            self.assertIn(message, run("keys", "new", *arguments, code=2)[1])
         run("keys", "old", "a", code=2)
         file.write_text("nonsense\n")
         self.assertIn("line 1", run("keys", "new", "a", "--append", file, code=1)[1])

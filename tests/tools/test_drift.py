@@ -231,6 +231,8 @@ class Files(unittest.TestCase):
         self.assertIn("no such file", run("drift", "-r", self.reference, "-c", "1d", "--state-dir", empty, code=1)[1])
         self.assertIn("No such file", self.compare(self.path / "missing.jsonl", code=1)[1])
         self.assertIn("is no range", run("drift", "-r", self.reference, "-c", "2026-01-09..2026-01-02", code=1)[1])
+        self.assertIn("'2026-02-30' is no range of time", run("drift", "-r", "2026-02-30", "-c", self.same, "--state-dir", empty, code=1)[1])
+        self.assertIn("'yesterday' is neither a file nor a range", run("drift", "-r", "yesterday", "-c", self.same, code=1)[1])
         self.assertIn("several models", run("drift", "-r", self.reference, "-c", write(
             self.path / "two.jsonl", [{**row, "model": "a" if i % 2 else "b"} for i, row in enumerate(predictions(6, 1, 300))]), code=1)[1])
         run("drift", "forget", code=2)

@@ -102,6 +102,10 @@ class Telemetry(ServeCase):
         self.assertIn("signed by another", run("telemetry", "verify", "--key", key, foreign, code=1)[1])
         self.assertIn("another installation", run("telemetry", "verify", first, foreign, code=1)[1])
 
+    def test_a_file_that_cannot_be_read_is_named_once(self):
+        for path, problem in ("/dev/zero", "over 67108864 bytes"), ("/nonexistent", "No such file"):
+            self.assertRegex(run("telemetry", "verify", path, code=1)[1], f"^distild telemetry: {path}: {problem}")
+
     def test_nothing_is_replaced_and_nothing_guessed(self):
         self.state.mkdir()
         self.assertIn("predictions.db", self.telemetry("export", "-o", self.folder / "a.json", code=1)[1])
