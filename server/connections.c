@@ -151,18 +151,20 @@ void server_connections_sweep(struct server_connections *connections,
     pthread_mutex_unlock(&connections->lock);
 }
 
-/* The one that has waited for another request the longest; NULL where none does. */
+/* The one that has waited for such a request the longest; NULL where none does. */
 static struct server_connection *find_idle(const struct server_connections *connections,
-                                           uint64_t *since, bool *leaving)
+                                           enum server_waiting waiting, uint64_t *since,
+                                           bool *leaving)
 {
     struct server_connection *connection, *found = NULL;
     *leaving = false;
     for (connection = connections->first; connection; connection = connection->next) {
         uint64_t state = atomic_load_explicit(&connection->state, memory_order_acquire);
-        bool idle = (state & WAITING_MASK) == SERVER_WAITING_NEXT;
+        enum server_waiting is = (enum server_waiting)(state & WAITING_MASK);
+        bool idle = is == SERVER_WAITING_FIRST || is == SERVER_WAITING_NEXT;
         /* one that is to end may still have a request, which came just before */
         *leaving = *leaving || connection->shut || (connection->ending && idle);
-        if (!idle || connection->shut || connection->ending ||
+        if (is != waiting || connection->shut || connection->ending ||
             (found && state >> WAITING_BITS >= *since))
             continue;
         found = connection;
@@ -171,24 +173,26 @@ static struct server_connection *find_idle(const struct server_connections *conn
     return found;
 }
 
-uint64_t server_connections_longest_idle(struct server_connections *connections, bool *leaving)
+uint64_t server_connections_longest_idle(struct server_connections *connections,
+                                         enum server_waiting waiting, bool *leaving)
 {
     uint64_t since = 0, now = now_ms();
     bool found;
     pthread_mutex_lock(&connections->lock);
-    found = find_idle(connections, &since, leaving) != NULL;
+    found = find_idle(connections, waiting, &since, leaving) != NULL;
     pthread_mutex_unlock(&connections->lock);
     return found && now > since ? now - since : 0;
 }
 
-void server_connections_end_idle(struct server_connections *connections, struct server_meter *meter)
+void server_connections_end_idle(struct server_connections *connections,
+                                 enum server_waiting waiting, struct server_meter *meter)
 {
     struct server_connection *connection;
     uint64_t since;
     bool leaving;
     int unread = 0;
     pthread_mutex_lock(&connections->lock);
-    connection = find_idle(connections, &since, &leaving);
+    connection = find_idle(connections, waiting, &since, &leaving);
     /* with bytes to read it is no longer idle, as its thread is about to find out */
     if (connection && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread == 0) {
         /* it can still be written to: what came in the meantime is read and answered before the end is seen */

@@ -63,11 +63,14 @@ void server_connection_received(struct server_connection *connection, size_t byt
 void server_connections_sweep(struct server_connections *connections,
                               const struct server_limits *limits, struct server_meter *meter);
 
-/* Milliseconds since the last answer of the connection that has waited for another request the longest; 0: none does.
- * *leaving is set where one is about to go. */
-uint64_t server_connections_longest_idle(struct server_connections *connections, bool *leaving);
+/* Idle is a connection that waits for its first request or for another one, as waiting says. */
+
+/* Milliseconds that the connection has been idle which has been so the longest; 0: none is. *leaving is
+ * set where one is about to go. */
+uint64_t server_connections_longest_idle(struct server_connections *connections,
+                                         enum server_waiting waiting, bool *leaving);
 /* Lets that connection end, so that another may have its place: a request that has come is still answered. */
 void server_connections_end_idle(struct server_connections *connections,
-                                 struct server_meter *meter);
+                                 enum server_waiting waiting, struct server_meter *meter);
 
 #endif

@@ -323,14 +323,16 @@ void server_http_sweep(struct server_http *http)
                                  server_common_meter(http->server));
 }
 
-bool server_http_make_room(struct server_http *http, int64_t least_ms)
+/* The same among those that wait for such a request. */
+static bool make_room_of(struct server_http *http, enum server_waiting waiting, int64_t least_ms)
 {
     struct server_connections *chosen = NULL;
     uint64_t longest = 0;
     int i;
     for (i = 0; i < http->count; i++) {
         bool leaving;
-        uint64_t idle = server_connections_longest_idle(http->threads[i].connections, &leaving);
+        uint64_t idle =
+            server_connections_longest_idle(http->threads[i].connections, waiting, &leaving);
         if (leaving)
             return true;
         if (idle > longest) {
@@ -340,8 +342,15 @@ bool server_http_make_room(struct server_http *http, int64_t least_ms)
     }
     if (!chosen || longest < (uint64_t)least_ms)
         return false;
-    server_connections_end_idle(chosen, server_common_meter(http->server));
+    server_connections_end_idle(chosen, waiting, server_common_meter(http->server));
     return true;
+}
+
+bool server_http_make_room(struct server_http *http, int64_t least_ms)
+{
+    /* those that never asked go before those of users */
+    return make_room_of(http, SERVER_WAITING_FIRST, least_ms) ||
+           make_room_of(http, SERVER_WAITING_NEXT, least_ms);
 }
 
 void server_http_free(struct server_http *http)

@@ -23,8 +23,8 @@ void server_http_add(struct server_http *http, int fd, const struct sockaddr *ad
                      socklen_t length);
 /* Closes connections whose client has taken too long; to be called several times a second. */
 void server_http_sweep(struct server_http *http);
-/* Lets the connection end that has waited for another request the longest, where that is as many milliseconds or more.
- * Whether one is about to end. */
+/* Lets the connection end that has waited for its first request the longest, where that is as many milliseconds or
+ * more; where none has, the same of those that wait for another one. Whether one is about to end. */
 bool server_http_make_room(struct server_http *http, int64_t least_ms);
 /* Closes all connections; none may be waiting for a worker any more. */
 void server_http_free(struct server_http *http);

@@ -287,6 +287,49 @@ START_TEST(idle_connections_make_room)
 }
 END_TEST
 
+/* Those that never sent a whole first line go before one that has been idle for longer after an answer. */
+START_TEST(silent_connections_make_room)
+{
+    enum { LIMIT = 3 };
+    struct fixture f;
+    struct client user, silent, hesitant, next[2];
+    struct reply reply;
+    int64_t began;
+    int i;
+    prepare(&f, "fake");
+    f.options.max_connections = LIMIT;
+    begin(&f);
+    load(&f);
+    ck_assert(client_open(&user, f.port));
+    client_request(&user, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    pause_ms(50);
+    ck_assert(client_open(&silent, f.port));
+    pause_ms(50);
+    ck_assert(client_open(&hesitant, f.port));
+    ck_assert(client_send_text(&hesitant, "GE"));
+    pause_ms(1200); /* all have been idle for as long as it takes */
+    began = server_now();
+    for (i = 0; i < 2; i++) {
+        ck_assert(client_open(&next[i], f.port));
+        client_request(&next[i], "GET", "/health", NULL, &reply);
+        ck_assert_int_eq(reply.status, 200);
+        ck_assert(client_is_closed(i == 0 ? &silent : &hesitant));
+    }
+    ck_assert_double_lt(seconds_since(began), 20); /* not as long as --header-timeout */
+    client_request(&user, "GET", "/health", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    client_close(&silent); /* before the counting request */
+    client_close(&hesitant);
+    client_close(&next[0]);
+    pause_ms(100);
+    ck_assert_double_eq(closed(f.port, "connection_limit"), 2);
+    client_close(&user);
+    client_close(&next[1]);
+    stop(&f);
+}
+END_TEST
+
 static struct sockaddr_storage address_number(int i)
 {
     struct sockaddr_storage storage = {0};
@@ -503,6 +546,7 @@ int main(void)
         a_reader_that_does_not_read_is_cut,
         connections_of_one_address_are_limited,
         idle_connections_make_room,
+        silent_connections_make_room,
         peers_are_counted,
         no_descriptor_left,
         unix_socket,
