@@ -96,13 +96,19 @@ class Deploy(DeployCase):
         self.assertEqual(running.wait(120), 1)
         self.assertEqual(self.serves(), first)
 
-    def test_a_server_that_dies_is_restarted(self):
+    def test_a_server_that_dies_is_restarted_five_times(self):
         self.deploy()
-        self.assertEqual(inspect(self.name, ".HostConfig.RestartPolicy"), "{on-failure 5}")
-        old = main_process(self.name)
-        os.kill(old, signal.SIGKILL)
-        wait_for(lambda: main_process(self.name) not in (0, old), "restarted")
+        for restarts in range(5):
+            self.assertEqual(inspect(self.name, ".RestartCount"), str(restarts))
+            old = main_process(self.name)
+            os.kill(old, signal.SIGKILL)
+            wait_for(lambda: main_process(self.name) not in (0, old), f"restarted after death {restarts + 1}")
         healthy(self.port)
+        os.kill(main_process(self.name), signal.SIGKILL)
+        wait_for(lambda: inspect(self.name, ".State.Status") == "exited", "left alone after death 6")
+        self.assertEqual(inspect(self.name, ".State.ExitCode}} {{.RestartCount"), "137 5")
+        self.deploy()  # a deployment puts one in its place
+        self.serves()
 
     def test_what_is_wrong_is_said_before_anything_is_stopped(self):
         for arguments, message in [((NAME, VERSION, "bundled"), "expected IMAGE VERSION MODEL TESTS, got 3"),
