@@ -1,6 +1,7 @@
 /* drift_file.c: rows in files: exports of the log, predictions of other programs, and a reference that
  * was set; see drift_rows.h. */
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,12 +98,18 @@ static distil_status bad(const struct file *file, distil_error *error, const cha
 
 /* ---- JSON lines ---- */
 
+/* Whether it is a number of JSON's that a float can hold: 1e400 is none. */
+static bool is_number(const cJSON *value)
+{
+    return cJSON_IsNumber(value) && fabs(value->valuedouble) <= (double)FLT_MAX;
+}
+
 static distil_status take_scores(struct file *file, const cJSON *value, distil_error *error)
 {
     const cJSON *each;
     cJSON_ArrayForEach(each, value)
     {
-        if (!cJSON_IsNumber(each) || file->line.score_count == MAX_SCORES)
+        if (!is_number(each) || file->line.score_count == MAX_SCORES)
             return bad(file, error, "must hold at most 4096 numbers", "scores");
         file->line.scores[file->line.score_count++] = each->valuedouble;
     }
@@ -116,7 +123,7 @@ static distil_status take_projection(struct file *file, const cJSON *value, dist
         return bad(file, error, "must be an array of numbers", "projection");
     cJSON_ArrayForEach(each, value)
     {
-        if (!cJSON_IsNumber(each) || file->line.dimensions == SERVER_DRIFT_MAX_DIMENSIONS)
+        if (!is_number(each) || file->line.dimensions == SERVER_DRIFT_MAX_DIMENSIONS)
             return bad(file, error, "must be an array of at most 4096 numbers", "projection");
         file->line.projection[file->line.dimensions++] = (float)each->valuedouble;
     }
@@ -138,7 +145,7 @@ static distil_status take_member(struct file *file, const cJSON *value, distil_e
     const char **text = text_at(&file->line, name);
     if (cJSON_IsNull(value))
         return DISTIL_OK;
-    if (number && !cJSON_IsNumber(value))
+    if (number && !is_number(value))
         return bad(file, error, "must be a number", name);
     if ((text || strcmp(name, "at") == 0) && !cJSON_IsString(value))
         return bad(file, error, "must be a string", name);
@@ -265,7 +272,7 @@ static distil_status take_field(struct file *file, const char *name, const char 
     if (number) {
         char *end;
         *number = strtod(field, &end);
-        if (*end != '\0' || !isfinite(*number))
+        if (*end != '\0' || !(fabs(*number) <= (double)FLT_MAX))
             return bad(file, error, "must be a number", name);
         line->score_count += score;
     }

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "weights/distil_status.h"
+
 enum { FUZZ_PATH = 4096 };
 
 struct fuzz_format {
@@ -16,5 +18,16 @@ struct fuzz_format {
 };
 
 const struct fuzz_format *fuzz_formats(int *count);
+
+/* For makers and readers. */
+
+/* A file of the folder, until the next call. */
+const char *fuzz_path(const char *folder, const char *name);
+/* Ends the process, saying why, where making a valid file went wrong. */
+void fuzz_must(distil_status status, const distil_error *error);
+/* Whether a reader accepted; one that refuses must say why. */
+bool fuzz_accepted(distil_status status, const distil_error *error);
+/* Writes a text file into the folder. */
+void fuzz_put(const char *folder, const char *name, const char *text);
 
 #endif

@@ -244,6 +244,8 @@ class Files(unittest.TestCase):
             ("{}", "line 2: `label`: is missing"),
             ('{"label": 1}', "line 2: `label`: must be a string"),
             ('{"label": "a", "score": "high"}', "line 2: `score`: must be a number"),
+            ('{"label": "a", "tokens": 1e309}', "line 2: `tokens`: must be a number"),
+            ('{"label": "a", "projection": [1e39]}', "line 2: `projection`: must be an array of"),
             ('{"label": "a", "at": "yesterday"}', "line 2: `at`: "),
             ('{"label": "a", "scores": {"a": true}}', "line 2: `scores`: "),
             ('{"label": "a", "projection": 1}', "line 2: `projection`: must be an array"),
@@ -253,7 +255,7 @@ class Files(unittest.TestCase):
             self.assertIn(message, run("drift", "-r", path, "-c", path, code=1)[1])
         path = self.path / "bad.tsv"
         for text, message in [("text\tscore\nx\t1\n", "line 1: `label`"), ("label\tscore\na\n", "line 2: has not as many fields"),
-                              ("label\tscore\na\thigh\n", "line 2: `score`: must be a number")]:
+                              ("label\tscore\na\thigh\n", "line 2: `score`: must be a number"), ("label\tscore\na\tinf\n", "line 2: `score`: must be a number")]:
             path.write_text(text, encoding="utf-8")
             self.assertIn(message, run("drift", "-r", path, "-c", path, code=1)[1])
 
