@@ -23,7 +23,10 @@ import urllib.parse
 ABILITIES = {"sequence-classification": "no model for sequence-classification", "embedding": "no model for embedding",
              "question-answering": "no model for question-answering", "catalogue": "no catalogue", "login": "no session password",
              "operator": "its routes for operators hidden"}
-FIELDS = {"name", "method", "path", "headers", "body", "raw", "status", "expect", "tolerance", "within_ms", "save", "needs"}
+# What a case may hold, of which type; None: anything.
+FIELDS = {"name": str, "method": str, "path": str, "headers": dict, "body": None, "raw": str, "status": (int, list), "expect": None, "tolerance": (int, float),
+          "within_ms": (int, float), "save": dict, "needs": list}
+TYPES = {str: "a string", dict: "an object", list: "a list", (int, float): "a number", (int, list): "a number or a list of these"}
 
 
 class BadCases(Exception):
@@ -42,10 +45,8 @@ def differences(found, expected, tolerance, where="answer"):
             good = isinstance(found, str) and re.search(argument, found)
         elif rule == "$between":
             good = number(found) and argument[0] <= found <= argument[1]
-        elif rule == "$length":
-            good = isinstance(found, (list, str, dict)) and len(found) == argument
         else:
-            raise BadCases(f"unknown rule {rule}: expected $matches, $between or $length")
+            good = isinstance(found, (list, str, dict)) and len(found) == argument
         return [] if good else [f"{where} is {json.dumps(found)[:200]}, expected {rule[1:]} {json.dumps(argument)}"]
     if isinstance(expected, dict) and isinstance(found, dict):
         missing = [f"{where} lacks {json.dumps(key)}" for key in expected if key not in found]
@@ -94,6 +95,51 @@ def fill(value, variables):
     return value
 
 
+def check_rules(expected):
+    """Raises BadCases where a rule in what is expected can hold of nothing."""
+    for value in expected.values() if isinstance(expected, dict) else expected if isinstance(expected, list) else []:
+        check_rules(value)
+    if not (isinstance(expected, dict) and len(expected) == 1 and next(iter(expected)).startswith("$")):
+        return
+    (rule, argument), = expected.items()
+    if rule == "$matches":
+        try:
+            re.compile(argument)
+        except (re.error, TypeError) as problem:
+            raise BadCases(f"$matches: {json.dumps(argument)} is no regular expression: {problem}") from None
+    elif rule == "$between":
+        if not (isinstance(argument, list) and len(argument) == 2 and all(map(number, argument))):
+            raise BadCases(f"$between: {json.dumps(argument)} is not a list of two numbers")
+    elif rule == "$length":
+        if not number(argument):
+            raise BadCases(f"$length: {json.dumps(argument)} is no number")
+    else:
+        raise BadCases(f"unknown rule {rule}: expected $matches, $between or $length")
+
+
+def check_case(case):
+    """Raises BadCases, without saying of which case, where it cannot be asked."""
+    if not isinstance(case, dict) or not {"name", "path", "status"} <= case.keys():
+        raise BadCases("needs name, path and status")
+    for name, value in case.items():
+        if name not in FIELDS:
+            raise BadCases(f"unknown field {name}")
+        wanted = FIELDS[name]
+        if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise BadCases(f"`{name}` must be {TYPES[wanted]}")
+    if not statuses(case) or not all(number(status) for status in statuses(case)):
+        raise BadCases("`status` must be a number or a list of these")
+    for name in "headers", "save", "needs":
+        values = case.get(name, [])
+        if not all(isinstance(value, str) for value in (values.values() if isinstance(values, dict) else values)):
+            raise BadCases(f"`{name}` must hold strings")
+    if not case["path"].startswith("/"):
+        raise BadCases("`path` must begin with /")
+    if "body" in case and "raw" in case:
+        raise BadCases("there are both body and raw")
+    check_rules(case.get("expect"))
+
+
 def read_cases(path):
     try:
         with open(path, encoding="utf-8") as file:
@@ -103,15 +149,10 @@ def read_cases(path):
     if not isinstance(cases, list) or not cases:
         raise BadCases(f"{path}: `cases` must be a list with at least one case")
     for number_, case in enumerate(cases, 1):
-        where = f"{path}: case {number_}"
-        if not isinstance(case, dict) or not {"name", "path", "status"} <= case.keys():
-            raise BadCases(f"{where} needs name, path and status")
-        if case.keys() - FIELDS:
-            raise BadCases(f"{where}: unknown field {sorted(case.keys() - FIELDS)[0]}")
-        if "body" in case and "raw" in case:
-            raise BadCases(f"{where} has both body and raw")
-        if not all(number(status) for status in statuses(case)):
-            raise BadCases(f"{where}: `status` must be a number or a list of these")
+        try:
+            check_case(case)
+        except BadCases as problem:
+            raise BadCases(f"{path}: case {number_}: {problem}") from None
     return cases
 
 

@@ -120,11 +120,16 @@ class Client(ServeCase):
     def test_files_that_cannot_be_used(self):
         good = {"name": "n", "path": "/health", "status": 200}
         for cases, message in [("[", "expected an object with the list `cases`"), ('{"cases": []}', "at least one case"), ("[]", "expected an object"),
-                               ([{"name": "n", "path": "/"}], "case 1 needs name, path and status"),
+                               ([{"name": "n", "path": "/"}], "case 1: needs name, path and status"),
                                ([{**good, "boddy": {}}], "case 1: unknown field boddy"),
-                               ([{**good, "body": {}, "raw": ""}], "case 1 has both body and raw"),
+                               ([{**good, "body": {}, "raw": ""}], "case 1: there are both body and raw"),
                                ([{**good, "path": "/${nothing}"}], "nothing is known as ${nothing}"),
-                               ([{**good, "status": "200"}], "`status` must be a number or a list")]:
+                               ([good, {**good, "status": "200"}], "case 2: `status` must be a number or a list"), ([{**good, "status": []}], "`status` must be"),
+                               ([{**good, "status": True}], "`status` must be"), ([{**good, "path": "health"}], "`path` must begin with /"),
+                               ([{**good, "needs": "token"}], "`needs` must be a list"), ([{**good, "save": {"a": 1}}], "`save` must hold strings"),
+                               ([{**good, "expect": [{"a": {"$matches": "("}}]}], "$matches: \"(\" is no regular expression"),
+                               ([{**good, "expect": {"$between": [1]}}], "$between: [1] is not a list of two numbers"),
+                               ([{**good, "expect": {"$least": 1}}], "unknown rule $least")]:
             self.assertIn(message, self.client(cases, code=2)[1])
         self.assertIn("is not http://HOST:PORT", self.client([good], "--url", "localhost:8080", code=2)[1])
         self.assertIn("No such file", self.client(pathlib.Path("none.json"), code=2)[1])
