@@ -449,7 +449,7 @@ void engine_forward(distil_session *session, enum engine_output output)
         long groups = (chunk->start[b + 1] - chunk->start[b] + group - 1) / group;
         chunk->first_task[b + 1] = chunk->first_task[b] + session->model->info.heads * groups;
     }
-    engine_workspace_fit(&session->work, chunk->tokens);
+    engine_session_fit(session, chunk->tokens);
     struct run run = {
         .s = session,
         .model = session->model,

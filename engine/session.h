@@ -11,7 +11,7 @@ enum {
     ENGINE_PREDICT_BATCH = 64
 };
 
-/* What the forward pass works in. T is the most tokens of a chunk; widths are padded. Every matrix
+/* What the forward pass works in. T is the tokens of the chunk at hand; widths are padded. Every matrix
  * that a product of the encoder reads shares one form for its scheme (quantised or rounded), since
  * none is read after the next is written. What lies between the parts of a layer (qkv, context, y, inner) is in
  * kern_table.form of the scheme. */
@@ -43,8 +43,8 @@ struct distil_session {
     long capacity; /* T */
     struct engine_workspace work;
     struct engine_chunk chunk;
-    void *memory;
-    size_t memory_size;
+    void *memory; /* what stays in its place, and behind it the matrices */
+    size_t memory_size, fixed_size;
     struct engine_trace *trace; /* NULL where passes are not recorded */
     /* Of distil_predict, which encodes a batch before it computes it. */
     distil_tokens *batch_tokens[ENGINE_PREDICT_BATCH];
@@ -56,7 +56,7 @@ distil_status engine_embed(distil_session *session, const distil_tokens *const *
                            distil_pooling pooling, int normalize, float *embeddings,
                            distil_error *error);
 
-/* Lays blocks of columns out for so many rows, at most T: whatever these matrices held is lost. */
-void engine_workspace_fit(struct engine_workspace *work, long rows);
+/* Lays the matrices out for so many rows, at most T, so that a small chunk takes few pages: whatever they held is lost. */
+void engine_session_fit(distil_session *session, long rows);
 
 #endif

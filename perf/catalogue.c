@@ -171,6 +171,11 @@ int main(int argc, char **argv)
     distil_match exact[QUERIES][TOP_K] = {0};
     char path[4096];
     int good = 1;
+    if (argc == 2 && !strcmp(argv[1], "--help")) {
+        printf(
+            "Usage: perf_catalogue [ITEMS [WIDTH [THREADS [DIRECTORY]]]] (100000, 384, 2, /tmp)\n");
+        return 0;
+    }
     if (argc > 5 || items < TOP_K || width < 1 || threads < 1) {
         fprintf(stderr, "Usage: perf_catalogue [ITEMS [WIDTH [THREADS [DIRECTORY]]]]\n");
         return 2;

@@ -331,7 +331,7 @@ static void report(struct load *load)
 /* ---- options ---- */
 
 static const char usage[] =
-    "usage: load [OPTION...]\n"
+    "usage: perf_load [OPTION...]\n"
     "  --host HOST --port PORT    where the server is (127.0.0.1, 8080)\n"
     "  --connections N            (64)\n"
     "  --rate R                   requests a second, whatever the answers; without it, each\n"
@@ -344,7 +344,8 @@ static const char usage[] =
     "  --words LEAST-MOST         random texts of so many words (10-10)\n"
     "  --fields JSON              further members of each text's object, without braces\n"
     "  --body JSON                the same body for all\n"
-    "  --header 'NAME: VALUE'     with each request\n";
+    "  --header 'NAME: VALUE'     with each request\n"
+    "  --help                     this text\n";
 
 enum {
     HOST = 1,
@@ -361,7 +362,8 @@ enum {
     WORDS,
     FIELDS,
     BODY,
-    HEADER
+    HEADER,
+    HELP
 };
 
 static bool take_option(struct settings *s, int option, char *value, char *headers, size_t room)
@@ -436,6 +438,7 @@ int main(int argc, char **argv)
                                             {"fields", required_argument, NULL, FIELDS},
                                             {"body", required_argument, NULL, BODY},
                                             {"header", required_argument, NULL, HEADER},
+                                            {"help", no_argument, NULL, HELP},
                                             {NULL, 0, NULL, 0}};
     static struct load load = {.settings = {.requests = {.host = "127.0.0.1",
                                                          .method = "POST",
@@ -449,11 +452,16 @@ int main(int argc, char **argv)
                                             .patience = 10}};
     char headers[4096] = "";
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == HELP) {
+            fputs(usage, stdout);
+            return 0;
+        }
         if (!take_option(&load.settings, option, optarg, headers, sizeof(headers))) {
             fputs(usage, stderr);
             return 2;
         }
+    }
     if (optind < argc || load.settings.connections < 1 || load.settings.seconds <= 0) {
         fputs(usage, stderr);
         return 2;
