@@ -23,6 +23,13 @@ int run_tests(const char *name, double seconds, const TTest *const *tests, size_
     return run_suite(suite);
 }
 
+long patience_ms(void)
+{
+    const char *multiplier = getenv("CK_TIMEOUT_MULTIPLIER");
+    const long times = multiplier ? strtol(multiplier, NULL, 10) : 1;
+    return 20000 * (times > 1 ? times : 1);
+}
+
 void pause_ms(long ms)
 {
     const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};

@@ -14,4 +14,16 @@ int run_tests(const char *name, double seconds, const TTest *const *tests, size_
 
 void pause_ms(long ms);
 
+/* Milliseconds that something may take which takes next to none: longer where Check's own limits are, as under sanitizers. */
+long patience_ms(void);
+
+/* Waits until a condition holds, which is looked at again and again; fails the test where it never does. */
+#define wait_until(condition)                                                                      \
+    do {                                                                                           \
+        long left_ms = patience_ms();                                                              \
+        for (; !(condition) && left_ms > 0; left_ms -= 2)                                          \
+            pause_ms(2);                                                                           \
+        ck_assert_msg(left_ms > 0, "it never came to be: %s", #condition);                         \
+    } while (0)
+
 #endif

@@ -17,7 +17,7 @@ import unittest
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import MODEL, SOURCE, main  # noqa: E402
+from harness import MODEL, SOURCE, main, wait_until  # noqa: E402
 from serving import Server  # noqa: E402
 
 MONITORING = SOURCE / "deploy" / "monitoring"
@@ -61,18 +61,9 @@ def free_port():
         return one.getsockname()[1]
 
 
-def wait_for(what, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := what():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("it did not come about in time")
-
-
 def answers(url):
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.read()
     except OSError:
         return None
@@ -106,9 +97,9 @@ class Monitoring(unittest.TestCase):
                    f"--web.listen-address=127.0.0.1:{alerts}", "--cluster.listen-address=")
         self.start(folder, "prometheus", "--config.file=prometheus.yml", f"--storage.tsdb.path={folder / 'data'}",
                    f"--web.listen-address=127.0.0.1:{prometheus}")
-        wait_for(lambda: answers(f"http://127.0.0.1:{alerts}/-/ready"))
+        wait_until(lambda: answers(f"http://127.0.0.1:{alerts}/-/ready"))
         address = f"http://127.0.0.1:{prometheus}"
-        wait_for(lambda: (found := answers(f"{address}/api/v1/query?query=distild_log_messages_total")) and json.loads(found)["data"]["result"])
+        wait_until(lambda: (found := answers(f"{address}/api/v1/query?query=distild_log_messages_total")) and json.loads(found)["data"]["result"])
         time.sleep(2)  # an increase is seen from the second scrape on
         return mailbox, address
 
@@ -135,10 +126,10 @@ class Monitoring(unittest.TestCase):
         self.assertEqual((self.firing(address), mailbox.mails), (set(), []))
         (model / "config.json").write_text("{", encoding="utf-8")
         server.process.send_signal(signal.SIGHUP)
-        mail = wait_for(lambda: mailbox.mails)[0]
+        mail = wait_until(lambda: mailbox.mails)[0]
         self.assertIn(f"127.0.0.1:{server.port} logged an ERROR", mail)
         self.assertIn("To: ops@example.org", mail)
-        self.assertIn("DistildReloadFailed", wait_for(lambda: self.firing(address)))  # a warning, which nobody asked to have mailed
+        self.assertIn("DistildReloadFailed", wait_until(lambda: self.firing(address)))  # a warning, which nobody asked to have mailed
         time.sleep(3)
         self.assertFalse([text for text in mailbox.mails if "DistildReloadFailed" in text])
 
@@ -148,7 +139,7 @@ class Monitoring(unittest.TestCase):
         mailbox, _ = self.watch(folder, server, "--warnings")
         (model / "config.json").write_text("{", encoding="utf-8")
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: [text for text in mailbox.mails if "could not read its models again" in text])
+        wait_until(lambda: [text for text in mailbox.mails if "could not read its models again" in text])
 
     def test_bad_settings_are_refused(self):
         for options, message in ([["--to", "nobody", "--smtp", "a:25"], "--to"], [["--to", "a@b", "--smtp", "a"], "--smtp"],

@@ -3,13 +3,14 @@
  *
  * The model's path says what it is, or with ":file=PATH" the first line of a file: "fake", then any
  * of ":slow=MILLISECONDS" (for each batch), ":read=MILLISECONDS" (for each text of over 1,000 bytes),
- * ":fail" (computing fails),
+ * ":gate" (batches wait while fake_shut), ":reading-gate" (such texts do), ":fail" (computing fails),
  * ":salt=NUMBER" (other logits, and another digest), ":broken" (does not load), ":corrupt" (does not
  * verify), ":wrong" (fails its self-test), ":multi" (three labels, sigmoid), ":topics" (three labels, softmax),
  * ":headless" (embeds; with ":unit" normalised), ":answers" (two logits a token). A token is a run of bytes without white space; a text's logits follow from its bytes
  * alone. */
 #include <ctype.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct distil_model {
     distil_info info;
     char digest[20];
     int slow_ms, read_ms, salt;
-    int fails;
+    int fails, gated, reading_gated;
 };
 
 struct distil_tokens {
@@ -34,7 +35,52 @@ struct distil_tokens {
     unsigned hash;
 };
 
-static atomic_int computed, open_models;
+static atomic_int computed, passes, open_models;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    int shut, waiting;
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER};
+
+void fake_shut(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.shut = 1;
+    pthread_mutex_unlock(&gate.lock);
+}
+
+void fake_open(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.shut = 0;
+    pthread_cond_broadcast(&gate.opened);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+int fake_at_gate(void)
+{
+    int waiting;
+    pthread_mutex_lock(&gate.lock);
+    waiting = gate.waiting;
+    pthread_mutex_unlock(&gate.lock);
+    return waiting;
+}
+
+static void pass_gate(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.waiting++;
+    while (gate.shut)
+        pthread_cond_wait(&gate.opened, &gate.lock);
+    gate.waiting--;
+    pthread_mutex_unlock(&gate.lock);
+}
+
+int fake_passes(void)
+{
+    return atomic_load(&passes);
+}
 
 int fake_computed_texts(void)
 {
@@ -75,6 +121,8 @@ distil_status distil_model_open(const char *path, const distil_options *options,
     read = strstr(path, ":read=");
     m->read_ms = read ? atoi(read + 6) : 0;
     m->fails = strstr(path, ":fail") != NULL;
+    m->gated = strstr(path, ":gate") != NULL;
+    m->reading_gated = strstr(path, ":reading-gate") != NULL;
     salt = strstr(path, ":salt=");
     m->salt = salt ? atoi(salt + 6) : 0;
     if (salt)
@@ -149,8 +197,11 @@ distil_status distil_encode(const distil_model *model, const char *text, size_t 
                             const char *pair, size_t pair_length, distil_truncation truncation,
                             distil_tokens **tokens, distil_error *error)
 {
-    if (length > 1000)
+    if (length > 1000) {
+        if (model->reading_gated)
+            pass_gate();
         pause_ms(model->read_ms);
+    }
     if (!*tokens && !(*tokens = calloc(1, sizeof(**tokens))))
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory");
     (*tokens)->hash = 2166136261U;
@@ -237,6 +288,9 @@ distil_status distil_logits(distil_session *session, const distil_tokens *const 
 {
     int labels = session->model->info.label_count, i, k;
     atomic_fetch_add(&computed, n);
+    atomic_fetch_add(&passes, 1);
+    if (session->model->gated)
+        pass_gate();
     if (session->model->slow_ms)
         pause_ms(session->model->slow_ms);
     if (session->model->fails)

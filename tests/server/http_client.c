@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/suite.h"
+
 bool client_open(struct client *client, int port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
@@ -53,20 +55,12 @@ bool client_send_text(struct client *client, const char *text)
     return client_send(client, text, strlen(text));
 }
 
-/* Milliseconds that an answer may take: longer where Check's own limits are, as under sanitizers. */
-static int patience_ms(void)
-{
-    const char *multiplier = getenv("CK_TIMEOUT_MULTIPLIER");
-    int times = multiplier ? atoi(multiplier) : 1;
-    return 10000 * (times > 1 ? times : 1);
-}
-
 /* Receives more; false at the end, an error or after a timeout. */
 static bool receive(struct client *client)
 {
     struct pollfd fd = {.fd = client->fd, .events = POLLIN};
     ssize_t got;
-    if (client->length == CLIENT_BUFFER || poll(&fd, 1, patience_ms()) <= 0)
+    if (client->length == CLIENT_BUFFER || poll(&fd, 1, (int)patience_ms()) <= 0)
         return false;
     got = recv(client->fd, client->received + client->length, CLIENT_BUFFER - client->length, 0);
     if (got <= 0)
@@ -122,7 +116,7 @@ bool client_is_closed(struct client *client)
 {
     struct pollfd fd = {.fd = client->fd, .events = POLLIN};
     char byte;
-    return poll(&fd, 1, 2000) > 0 && recv(client->fd, &byte, 1, MSG_PEEK) <= 0;
+    return poll(&fd, 1, (int)patience_ms()) > 0 && recv(client->fd, &byte, 1, MSG_PEEK) <= 0;
 }
 
 void client_request(struct client *client, const char *method, const char *path, const char *body,

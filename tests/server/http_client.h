@@ -26,9 +26,9 @@ void client_close(struct client *client);
 /* False when the server closed the connection. */
 bool client_send(struct client *client, const char *data, size_t length);
 bool client_send_text(struct client *client, const char *text);
-/* Reads one answer, within ten seconds; bodyless for HEAD. */
+/* Reads one answer, waited for with patience_ms; bodyless for HEAD. */
 void client_read(struct client *client, bool head_only, struct reply *reply);
-/* Whether the server has closed the connection, waited for up to two seconds. */
+/* Whether the server has closed the connection, waited for in the same way. */
 bool client_is_closed(struct client *client);
 /* Sends a request with a JSON body (NULL: none) on an open connection and reads the answer. */
 void client_request(struct client *client, const char *method, const char *path, const char *body,

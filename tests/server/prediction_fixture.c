@@ -118,10 +118,7 @@ long long counted(struct fixture *f, const char *series)
 
 void wait_for(struct fixture *f, const char *series, long long value)
 {
-    int i;
-    for (i = 0; i < 3000 && counted(f, series) < value; i++)
-        pause_ms(10);
-    ck_assert_int_ge(counted(f, series), value);
+    wait_until(counted(f, series) >= value);
 }
 
 static atomic_int answered;
@@ -142,15 +139,18 @@ static void give(struct fixture *f, struct server_feedback *feedback, const char
     server_prediction_log_give(f->predictions, feedback);
 }
 
+static bool has_answered(struct fixture *f, int before)
+{
+    server_prediction_log_sweep(f->predictions);
+    return atomic_load(&answered) > before;
+}
+
 struct server_feedback say(struct fixture *f, const char *id, const char *label)
 {
     struct server_feedback feedback;
-    int before = atomic_load(&answered), i;
+    int before = atomic_load(&answered);
     give(f, &feedback, id, label);
-    for (i = 0; i < 3000 && atomic_load(&answered) == before; i++) {
-        server_prediction_log_sweep(f->predictions);
-        pause_ms(5);
-    }
+    wait_until(has_answered(f, before));
     ck_assert_int_eq(atomic_load(&answered), before + 1);
     return feedback;
 }

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/internal.h"
+#include "tests/suite.h"
+
 void prepare(struct fixture *f, const char *model)
 {
     f->server = NULL;
@@ -45,6 +48,16 @@ void stop(struct fixture *f)
 {
     server_free(f->server);
     close(f->options.log.fd);
+}
+
+void wait_for_suspended(const struct fixture *f, int count)
+{
+    wait_until(atomic_load(&f->server->suspended) == count);
+}
+
+void wait_for_in_flight(const struct fixture *f, int count)
+{
+    wait_until(server_in_flight(f->server) == count);
 }
 
 void expect_reply(const struct reply *reply, int status, const char *part)

@@ -26,8 +26,18 @@ void expect_reply(const struct reply *reply, int status, const char *part);
 /* What the answer to a text begins with, as the fake engine computes it. */
 void expected_sentiment(const char *text, char *answer, size_t size);
 
-/* Texts that the fake engine has computed in this process. */
+/* Waits until so many requests are with the workers or the reader, or wait for them. */
+void wait_for_suspended(const struct fixture *f, int count);
+/* Waits until so many requests have come whole and are not yet fully answered. */
+void wait_for_in_flight(const struct fixture *f, int count);
+
+/* Shuts and opens the gate before which models with one wait, and how many batches or texts wait there. */
+void fake_shut(void);
+void fake_open(void);
+int fake_at_gate(void);
+/* Texts that the fake engine has computed, or begun to, in this process, and in how many batches. */
 int fake_computed_texts(void);
+int fake_passes(void);
 /* Models that are open now. */
 int fake_open_models(void);
 

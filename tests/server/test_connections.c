@@ -15,6 +15,7 @@
 
 #include <netinet/in.h>
 
+#include "server/internal.h"
 #include "server/peers.h"
 #include "server/queue.h"
 #include "tests/server/server_fixture.h"
@@ -52,6 +53,12 @@ static double trickle(struct client *client, const char *text, long pause, doubl
     return seconds_since(began);
 }
 
+/* In which a limit of a second or two has taken effect, however slow the machine. */
+static double most_seconds(void)
+{
+    return (double)patience_ms() / 1000;
+}
+
 static void short_limits(struct fixture *f, const char *model)
 {
     prepare(f, model);
@@ -74,8 +81,8 @@ START_TEST(slow_headers_are_cut)
         double took;
         ck_assert(client_open(&client, f.port));
         client_send_text(&client, starts[i]);
-        took = trickle(&client, "y", 50, 25);
-        ck_assert_msg(took > 0.6 && took < 20, "%g s", took);
+        took = trickle(&client, "y", 50, most_seconds());
+        ck_assert_msg(took > 0.6 && took < most_seconds(), "%g s", took);
         client_close(&client);
     }
     ck_assert_double_eq(closed(f.port, "header_timeout"), 3);
@@ -96,8 +103,8 @@ START_TEST(slow_headers_of_a_later_request_are_cut)
     ck_assert(client_open(&client, f.port));
     client_request(&client, "GET", "/health", NULL, &reply);
     ck_assert_int_eq(reply.status, 200);
-    took = trickle(&client, "G", 50, 25);
-    ck_assert_msg(took > 1.6 && took < 20, "%g s", took);
+    took = trickle(&client, "G", 50, most_seconds());
+    ck_assert_msg(took > 1.6 && took < most_seconds(), "%g s", took);
     client_close(&client);
     ck_assert_double_eq(closed(f.port, "header_timeout"), 1);
     stop(&f);
@@ -116,21 +123,21 @@ START_TEST(slow_bodies_are_cut)
     load(&f);
     ck_assert(client_open(&client, f.port));
     client_send_text(&client, start_text);
-    took = trickle(&client, "0123456789abcdef0123456789abcdef", 20, 25);
-    ck_assert_msg(took > 0.6 && took < 20, "%g s", took);
+    took = trickle(&client, "0123456789abcdef0123456789abcdef", 20, most_seconds());
+    ck_assert_msg(took > 0.6 && took < most_seconds(), "%g s", took);
     client_close(&client);
     ck_assert_double_eq(closed(f.port, "body_timeout"), 1);
     stop(&f);
 
     short_limits(&f, "fake");
-    f.options.body_timeout_seconds = 6; /* the rate is looked at after the first */
+    f.options.body_timeout_seconds = 12; /* the rate is looked at after two */
     f.options.min_rate = 1000;
     begin(&f);
     load(&f);
     ck_assert(client_open(&client, f.port));
     client_send_text(&client, start_text);
-    took = trickle(&client, "0123456789", 50, 25);
-    ck_assert_msg(took > 0.6 && took < 20, "%g s", took);
+    took = trickle(&client, "0123456789", 50, most_seconds());
+    ck_assert_msg(took > 0.6 && took < most_seconds(), "%g s", took);
     client_close(&client);
     ck_assert_double_eq(closed(f.port, "body_rate"), 1);
     ck_assert_double_eq(closed(f.port, "body_timeout"), 0);
@@ -149,6 +156,7 @@ START_TEST(patience_within_the_limits)
     struct reply reply;
     size_t i;
     int round;
+    int64_t began;
     prepare(&f, "fake:slow=2500");
     f.options.header_timeout_seconds = f.options.body_timeout_seconds = 2;
     f.options.idle_timeout_seconds = 2;
@@ -156,9 +164,12 @@ START_TEST(patience_within_the_limits)
     load(&f);
     ck_assert(client_open(&client, f.port));
     for (round = 0; round < 2; round++) {
+        began = server_now();
         for (i = 0; text[i]; i++) {
             ck_assert(client_send(&client, text + i, 1));
-            pause_ms(5);
+            if (seconds_since(began) <
+                0.6) /* on a machine where pauses are long the rest comes at once */
+                pause_ms(5);
         }
         client_read(&client, false, &reply);
         expect_reply(&reply, 200, "sentiment");
@@ -193,7 +204,7 @@ START_TEST(a_reader_that_does_not_read_is_cut)
     memcpy(text + head, "{\"text\":\"", 9);
     memcpy(text + head + TEXT - 2, "\"}", 2);
     ck_assert(client_send(&client, text, head + TEXT));
-    for (i = 0; i < 80 && closed(f.port, "answer_timeout") == 0; i++) {
+    for (i = 0; i < 600 && closed(f.port, "answer_timeout") == 0; i++) {
         ck_assert_int_gt(recv(client.fd, sink, 100, 0), 0); /* it takes a little, now and then */
         pause_ms(50);
     }
@@ -227,7 +238,7 @@ START_TEST(connections_of_one_address_are_limited)
     }
     client_close(&clients[0]);
     /* room again, once the server has seen it go */
-    for (tries = 0; tries < 100; tries++) {
+    for (tries = 0; tries < 1000; tries++) {
         ck_assert(client_open(&clients[0], f.port));
         client_request(&clients[0], "GET", "/health", NULL, &reply);
         if (reply.status == 200)
@@ -237,7 +248,7 @@ START_TEST(connections_of_one_address_are_limited)
     }
     ck_assert_int_eq(reply.status, 200);
     client_close(&clients[1]);
-    pause_ms(100);
+    wait_until(atomic_load(&f.server->connections) == LIMIT - 1);
     ck_assert_double_ge(closed(f.port, "address_limit"), 3);
     client_close(&clients[0]);
     client_close(&clients[2]);
@@ -262,16 +273,15 @@ START_TEST(idle_connections_make_room)
     ck_assert(client_send_text(&busy, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 12"
                                       "\r\n\r\n{\"text\":\"x\"}"));
     ck_assert(client_open(&idle, f.port));
+    began = server_now();
     client_request(&idle, "GET", "/health", NULL, &reply);
     pause_ms(200);
     ck_assert(client_open(&recent, f.port));
     client_request(&recent, "GET", "/health", NULL, &reply);
-    began = server_now();
     ck_assert(client_open(&next, f.port));
     client_request(&next, "GET", "/health", NULL, &reply);
     ck_assert_int_eq(reply.status, 200);
-    ck_assert_double_ge(seconds_since(began), 0.7); /* nobody's was idle for a second */
-    ck_assert_double_lt(seconds_since(began), 20);
+    ck_assert_double_ge(seconds_since(began), 0.9); /* nobody's was idle for a second */
     ck_assert(client_is_closed(&idle));
     client_request(&recent, "GET", "/health", NULL, &reply);
     ck_assert_int_eq(reply.status, 200);
@@ -279,7 +289,7 @@ START_TEST(idle_connections_make_room)
     expect_reply(&reply, 200, "sentiment");
     client_close(&idle); /* before the next one's counting request */
     client_close(&recent);
-    pause_ms(100);
+    wait_until(atomic_load(&f.server->connections) == 2);
     ck_assert_double_eq(closed(f.port, "connection_limit"), 1);
     client_close(&busy);
     client_close(&next);

@@ -36,10 +36,11 @@ START_TEST(draining_answers_what_was_accepted)
     struct reply reply;
     char value[20];
     int i;
-    prepare(&f, "fake:slow=100");
+    prepare(&f, "fake:gate");
     f.options.max_batch_tokens = 6; /* two texts a batch, so that some wait */
     begin(&f);
     load(&f);
+    fake_shut();
     ck_assert(client_open(&idle, f.port));
     client_request(&idle, "GET", "/health", NULL, &reply);
     for (i = 0; i < 10; i++) {
@@ -55,14 +56,14 @@ START_TEST(draining_answers_what_was_accepted)
     reply_header(&reply, "Connection", value, sizeof(value));
     ck_assert_str_eq(value, "close");
     client_close(&idle);
+    ck_assert(!server_drained(f.server));
+    fake_open();
     for (i = 0; i < 10; i++) {
         client_read(&slow[i], false, &reply);
         ck_assert_msg(reply.status == 200, "%d: %d %s", i, reply.status, reply.body);
         client_close(&slow[i]);
     }
-    for (i = 0; i < 100 && !server_drained(f.server); i++)
-        pause_ms(10);
-    ck_assert(server_drained(f.server));
+    wait_until(server_drained(f.server));
     stop(&f);
 }
 END_TEST
@@ -73,17 +74,19 @@ START_TEST(ending_answers_what_still_waits)
     struct client slow[6];
     struct reply reply;
     int i, answered = 0, given_up = 0;
-    prepare(&f, "fake:slow=300");
+    prepare(&f, "fake:gate:slow=1000");
     f.options.max_batch_tokens = 1;
     begin(&f);
     load(&f);
+    fake_shut();
     for (i = 0; i < 6; i++) {
         ck_assert(client_open(&slow[i], f.port));
         client_send_text(&slow[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
                                    "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
     }
-    pause_ms(100);
-    stop(&f); /* without waiting for the drain */
+    wait_for_suspended(&f, 6);
+    fake_open();
+    stop(&f); /* without waiting for the drain, and while the first is computed */
     for (i = 0; i < 6; i++) {
         client_read(&slow[i], false, &reply);
         answered += reply.status == 200;
@@ -123,10 +126,17 @@ START_TEST(bad_starts_say_why)
 }
 END_TEST
 
+/* Ends the process once the log says that it listens; the log's line is kept. */
+struct ending {
+    int log;
+    char line[1000];
+};
+
 static void *end_later(void *argument)
 {
-    (void)argument;
-    pause_ms(300);
+    struct ending *ending = argument;
+    ssize_t got = read(ending->log, ending->line, sizeof(ending->line) - 1);
+    ending->line[got > 0 ? got : 0] = '\0';
     kill(getpid(), SIGTERM);
     return NULL;
 }
@@ -137,21 +147,21 @@ START_TEST(run_ends_at_sigterm)
     pthread_t thread;
     sigset_t signals;
     distil_error error;
-    char line[1000] = "";
+    struct ending ending;
     int ends[2];
     prepare(&f, "fake");
     ck_assert_int_eq(pipe(ends), 0);
+    ending.log = ends[0];
     close(f.options.log.fd);
     f.options.log.fd = ends[1];
     /* as server_run wants it: no thread that would take the signal */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    ck_assert_int_eq(pthread_create(&thread, NULL, end_later, NULL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, end_later, &ending), 0);
     ck_assert_msg(server_run(&f.options, &error) == DISTIL_OK, "%s", error.message);
     pthread_join(thread, NULL);
-    ck_assert_int_gt(read(ends[0], line, sizeof(line) - 1), 0);
-    ck_assert_ptr_eq(strstr(line, "distild listening on http://127.0.0.1:"), line);
+    ck_assert_ptr_eq(strstr(ending.line, "distild listening on http://127.0.0.1:"), ending.line);
     close(ends[0]);
     close(ends[1]);
 }
@@ -169,9 +179,9 @@ static void *ask_and_end(void *argument)
     if (client_open(&client, atoi(colon + 10)))
         client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\n"
                                   "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
-    pause_ms(100);
+    wait_until(fake_passes() == 1);
     kill(getpid(), SIGTERM);
-    pause_ms(1500);
+    client_is_closed(&client); /* or answered at last */
     client_close(&client);
     return NULL;
 }

@@ -140,6 +140,12 @@ START_TEST(what_cannot_make_its_deadline_is_refused)
 }
 END_TEST
 
+static void pause_until(int64_t when)
+{
+    while (server_now() <= when)
+        pause_ms(1);
+}
+
 START_TEST(what_is_past_its_deadline_is_not_computed)
 {
     struct fixture f;
@@ -149,14 +155,13 @@ START_TEST(what_is_past_its_deadline_is_not_computed)
     make(&split, &f.model, 4, 4);
     make(&late, &f.model, 1, 4);
     make(&in_time, &f.model, 1, 4);
-    late.job.deadline = server_now() + 30 * 1000000;
-    split.job.deadline = server_now() + 30 * 1000000;
+    split.job.deadline = late.job.deadline = server_now() + SECOND / 2;
     in_time.job.deadline = server_now() + 100 * (int64_t)SECOND;
     push(&f, &split);
     push(&f, &late);
     push(&f, &in_time);
     ck_assert_ptr_eq(next_batch(&f)->jobs[1], &split.job);
-    pause_ms(40);
+    pause_until(late.job.deadline);
     batch = next_batch(&f);
     ck_assert_int_eq(batch->count, 1);
     ck_assert_ptr_eq(batch->jobs[0], &in_time.job);
@@ -183,11 +188,11 @@ START_TEST(deadlines_are_looked_at_before_computing)
     make(&late, &f.model, 1, 4);
     make(&in_time, &f.model, 1, 3);
     make(&behind, &f.model, 1, 4);
-    late.job.deadline = server_now() + 30 * 1000000;
+    late.job.deadline = server_now() + SECOND / 2;
     push(&f, &late);
     push(&f, &in_time);
     finish(&f, DISTIL_OK);
-    pause_ms(40);
+    pause_until(late.job.deadline);
     batch = server_queue_take(f.queue, 0);
     ck_assert_int_eq(batch->count, 1);
     ck_assert_int_eq(batch->tokens, 3);
@@ -198,10 +203,10 @@ START_TEST(deadlines_are_looked_at_before_computing)
     /* and when nothing is left of the batch, the next one is taken */
     unmake(&late);
     make(&late, &f.model, 1, 4);
-    late.job.deadline = server_now() + 30 * 1000000;
+    late.job.deadline = server_now() + SECOND / 2;
     push(&f, &late);
     push(&f, &behind);
-    pause_ms(40);
+    pause_until(late.job.deadline);
     batch = server_queue_take(f.queue, 0);
     ck_assert_ptr_eq(batch->jobs[0], &behind.job);
     ck_assert(late.done == 1 && late.job.fate == SERVER_EXPIRED);
@@ -231,7 +236,7 @@ START_TEST(late_jobs_learn_of_it_while_they_wait)
     const struct server_batch *batch;
     pthread_t thread;
     int64_t now;
-    int i;
+    int i, waiting, in_time;
     set_up(&f, 8);
     ck_assert_int_eq(pthread_create(&thread, NULL, watch, f.queue), 0);
     make(&split, &f.model, 3, 4);
@@ -240,21 +245,23 @@ START_TEST(late_jobs_learn_of_it_while_they_wait)
     make(&behind, &f.model, 1, 4);
     now = server_now();
     for (i = 0; i < 3; i++)
-        late[i]->job.deadline = now + (i + 1) * (int64_t)SECOND / 5;
+        late[i]->job.deadline = now + SECOND + i * (int64_t)SECOND / 5;
     push(&f, &split);
     push(&f, &alone);
     push(&f, &patient);
     push(&f, &behind);
     ck_assert_ptr_eq(next_batch(&f)->jobs[1], &split.job);
     ck_assert_int_eq(waiting_texts(&f), 5);
-    for (i = 0; i < 3; i++) {
-        const int left[] = {4, 3, 2};
-        while (waiting_texts(&f) > left[i] && server_now() - now < 10 * (int64_t)SECOND)
-            pause_ms(1);
-        ck_assert_int_ge(server_now(), late[i]->job.deadline);
-        ck_assert_int_eq(waiting_texts(&f), left[i]);
+    do { /* each has a text that waits, until its deadline and not for long after it */
+        waiting = waiting_texts(&f);
+        now = server_now();
+        for (i = 0, in_time = 2; i < 3; i++)
+            in_time += now < late[i]->job.deadline;
+        ck_assert_int_ge(waiting, in_time);
+        pause_ms(1);
+    } while (waiting > 2);
+    for (i = 0; i < 3; i++)
         ck_assert_int_eq(late[i]->job.fate, SERVER_EXPIRED);
-    }
     ck_assert_int_eq(split.done, 0); /* a part of it is being computed */
     batch = next_batch(&f);
     ck_assert(batch->count == 2 && batch->jobs[1] == &patient.job);

@@ -12,14 +12,14 @@
 #include "tests/server/server_fixture.h"
 #include "tests/suite.h"
 
-enum { LARGE = 6000, CLIENTS = 4, READ_MS = 500 };
+enum { LARGE = 6000, CLIENTS = 4 };
 
 static double seconds_since(int64_t began)
 {
     return (double)(server_now() - began) / 1e9;
 }
 
-/* A text that the fake engine takes READ_MS to read, with a number in it. */
+/* A text that waits at the fake engine's gate to be read, with a number in it. */
 static void make_text(int number, char text[LARGE + 1])
 {
     memset(text, 'x', LARGE);
@@ -58,15 +58,15 @@ START_TEST(large_requests_hold_nobody_up)
     struct client clients[CLIENTS];
     struct reply reply;
     char answer[80];
-    int64_t began;
     int i;
-    start(&f, "fake:read=500");
-    began = server_now();
+    start(&f, "fake:reading-gate");
+    fake_shut();
     for (i = 0; i < CLIENTS; i++) {
         ck_assert(client_open(&clients[i], f.port));
         send_large(&clients[i], i, "");
     }
-    pause_ms(50);
+    wait_for_suspended(&f, CLIENTS);
+    wait_until(fake_at_gate() == 1);
     expected_sentiment("short", answer, sizeof(answer));
     for (i = 0; i < 20; i++) {
         request(f.port, "GET", "/health", NULL, &reply);
@@ -74,12 +74,12 @@ START_TEST(large_requests_hold_nobody_up)
         request(f.port, "POST", "/predict", "{\"text\":\"short\"}", &reply);
         expect_reply(&reply, 200, answer);
     }
-    ck_assert_double_lt(seconds_since(began), 1.7);
+    ck_assert_int_eq(fake_at_gate(), 1); /* they are read one after another */
+    fake_open();
     for (i = 0; i < CLIENTS; i++) {
         expect_answer(&clients[i], i);
         client_close(&clients[i]);
     }
-    ck_assert_double_ge(seconds_since(began), CLIENTS * READ_MS / 1e3);
     stop(&f);
 }
 END_TEST
@@ -116,20 +116,22 @@ START_TEST(large_requests_learn_of_their_deadline_in_time)
     struct client first, late;
     struct reply reply;
     int64_t began;
-    start(&f, "fake:read=1500");
+    start(&f, "fake:reading-gate");
     ck_assert(client_open(&first, f.port));
     ck_assert(client_open(&late, f.port));
+    fake_shut();
     send_large(&first, 0, "X-Request-Timeout-Ms: 700\r\n");
-    pause_ms(50);
+    wait_until(fake_at_gate() == 1);
     began = server_now();
     send_large(&late, 1, "X-Request-Timeout-Ms: 100\r\n");
     client_read(&late, false, &reply);
     expect_reply(&reply, 504, "the deadline of 100 ms passed");
     ck_assert_double_ge(seconds_since(began), 0.1);
-    ck_assert_double_lt(seconds_since(began), 1);
-    /* the next request of its connection waits for its turn */
+    ck_assert_int_eq(fake_at_gate(), 1);
     client_request(&late, "GET", "/health", NULL, &reply);
     ck_assert_int_eq(reply.status, 200);
+    pause_ms(700);
+    fake_open();
     client_read(&first, false, &reply); /* its own was over when it had been read */
     expect_reply(&reply, 504, "the deadline of 700 ms passed");
     ck_assert_int_eq(fake_computed_texts(), 0);
@@ -145,20 +147,23 @@ START_TEST(large_requests_in_vain_are_not_read)
     struct fixture f;
     struct client first, late, gone;
     struct reply reply;
-    start(&f, "fake:read=300");
+    start(&f, "fake:reading-gate");
     ck_assert(client_open(&first, f.port));
     ck_assert(client_open(&late, f.port));
     ck_assert(client_open(&gone, f.port));
+    fake_shut();
     send_large(&first, 0, "");
-    pause_ms(50);
+    wait_until(fake_at_gate() == 1);
     send_large(&gone, 1, "");
-    pause_ms(20);
+    wait_for_suspended(&f, 2);
     client_close(&gone);
     send_large(&late, 2, "X-Request-Timeout-Ms: 100\r\n");
     client_read(&late, false, &reply);
     expect_reply(&reply, 504, "the deadline of 100 ms passed before the request was computed");
+    fake_open();
     client_read(&first, false, &reply);
     ck_assert_int_eq(reply.status, 200);
+    wait_for_in_flight(&f, 0);
     request(f.port, "GET", "/metrics", NULL, &reply);
     expect_reply(&reply, 200, "\ndistild_requests_abandoned_total 1\n");
     expect_reply(&reply, 200, "\ndistild_deadlines_expired_total{stage=\"taken\"} 1\n");
@@ -175,13 +180,15 @@ START_TEST(the_end_answers_large_requests)
     struct client clients[CLIENTS];
     struct reply reply;
     int i, given_up = 0;
-    start(&f, "fake:read=300");
+    start(&f, "fake:reading-gate:read=1000");
+    fake_shut();
     for (i = 0; i < CLIENTS; i++) {
         ck_assert(client_open(&clients[i], f.port));
         send_large(&clients[i], i, "");
     }
-    pause_ms(100);
-    stop(&f); /* without waiting for the drain */
+    wait_for_suspended(&f, CLIENTS);
+    fake_open();
+    stop(&f); /* without waiting for the drain, and while the first is read */
     for (i = 0; i < CLIENTS; i++) {
         client_read(&clients[i], false, &reply);
         given_up += reply.status == 503 && strstr(reply.body, "the server stopped") != NULL;
@@ -224,7 +231,7 @@ static void next_turn(struct stage *stage)
 static void *let_go_later(void *argument)
 {
     struct stage *stage = argument;
-    pause_ms(300);
+    pause_ms(1000);
     sem_post(&stage->go);
     sem_post(&stage->go);
     return NULL;

@@ -80,15 +80,20 @@ static bool log_says(struct swapping *s, const char *part)
     return found != NULL;
 }
 
+static void wait_for_log(struct swapping *s, const char *part)
+{
+    long tries;
+    for (tries = patience_ms() / 2; tries > 0 && !log_says(s, part); tries--)
+        pause_ms(2);
+    ck_assert_msg(tries > 0, "the log lacks \"%s\": %s", part, s->text);
+}
+
 static void reload(struct swapping *s, const char *model, const char *outcome)
 {
-    int i;
     if (model)
         say(s->path, model);
     server_reload(s->f.server);
-    for (i = 0; i < 500 && !log_says(s, outcome); i++)
-        pause_ms(10);
-    ck_assert_msg(i < 500, "the log lacks \"%s\": %s", outcome, s->text);
+    wait_for_log(s, outcome);
 }
 
 /* The whole answer of a model to a text. */
@@ -144,19 +149,37 @@ START_TEST(what_cannot_be_loaded_changes_nothing)
 }
 END_TEST
 
+static bool says_digest(int port, const char *digest)
+{
+    struct reply reply;
+    char part[40];
+    snprintf(part, sizeof(part), "\"digest\":\"%s\"", digest);
+    request(port, "GET", "/models", NULL, &reply);
+    return strstr(reply.body, part) != NULL;
+}
+
 /* Requests that wait or are computed when the model is replaced are answered by the one before. */
 START_TEST(requests_keep_the_model_they_began_with)
 {
     struct swapping s;
-    struct client clients[4];
+    struct client clients[5];
     struct reply before[2], reply;
     char text[300];
     int i;
-    set_up(&s, "fake:salt=1:slow=300", 1);
+    set_up(&s, "fake:salt=1:gate", 1);
     answer_of(s.f.port, "first", &before[0]);
     answer_of(s.f.port, "second", &before[1]);
-    for (i = 0; i < 4; i++) {
+    fake_shut();
+    for (i = 0; i < 5; i++) {
         const char *words = i % 2 ? "second" : "first";
+        if (i ==
+            4) { /* for the new model, while one is computed by the old one and three wait for it */
+            wait_for_suspended(&s.f, 4);
+            say(s.path, "fake:salt=2");
+            server_reload(s.f.server);
+            wait_until(says_digest(s.f.port, "2"));
+            ck_assert_int_eq(fake_open_models(), 2);
+        }
         snprintf(
             text, sizeof(text),
             "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n{\"text\":\"%s\"}",
@@ -164,21 +187,15 @@ START_TEST(requests_keep_the_model_they_began_with)
         ck_assert(client_open(&clients[i], s.f.port));
         client_send_text(&clients[i], text);
     }
-    pause_ms(100); /* one is computed, three wait */
-    say(s.path, "fake:salt=2");
-    server_reload(s.f.server);
-    pause_ms(50);
-    ck_assert_int_eq(fake_open_models(), 2);
-    answer_of(s.f.port, "first", &reply); /* by the new model, which is there already */
-    ck_assert_str_ne(reply.body, before[0].body);
-    for (i = 0; i < 4; i++) {
+    wait_for_suspended(&s.f, 5);
+    fake_open();
+    for (i = 0; i < 5; i++) {
         client_read(&clients[i], false, &reply);
         client_close(&clients[i]);
         ck_assert_int_eq(reply.status, 200);
-        ck_assert_str_eq(reply.body, before[i % 2].body);
+        ck_assert_int_eq(strcmp(reply.body, before[i % 2].body) == 0, i < 4);
     }
-    for (i = 0; i < 500 && !log_says(&s, "was replaced"); i++)
-        pause_ms(10);
+    wait_for_log(&s, "was replaced");
     ck_assert_int_eq(fake_open_models(), 1);
     tear_down(&s);
 }
@@ -307,14 +324,16 @@ START_TEST(ending_while_a_reload_waits)
     struct swapping s;
     struct client client;
     struct reply reply;
-    set_up(&s, "fake:salt=1:slow=300", 1);
+    set_up(&s, "fake:salt=1:gate:slow=300", 1);
+    fake_shut();
     ck_assert(client_open(&client, s.f.port));
     client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\n"
                               "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
-    pause_ms(50);
+    wait_until(fake_at_gate() == 1);
     say(s.path, "fake:salt=2");
     server_reload(s.f.server);
-    pause_ms(50); /* it waits for the request */
+    wait_until(says_digest(s.f.port, "2")); /* the old one waits for the request */
+    fake_open();
     tear_down(&s);
     client_read(&client, false, &reply);
     ck_assert_int_eq(reply.status, 200);

@@ -175,6 +175,7 @@ START_TEST(a_deadline_that_passes_ends_a_search)
     begin_holding(&holding, s.f.server);
     send_question(&late, s.f.port, "X-Request-Timeout-Ms: 20\r\n");
     send_question(&patient, s.f.port, "");
+    wait_for_suspended(&s.f, 2);
     pause_ms(100);
     end_holding(&holding, s.f.server);
     client_read(&late, false, &reply);
@@ -198,11 +199,8 @@ static void ask(int port, const char *body, int status, const char *part)
 static void wait_for_reloads(struct searching *s, unsigned succeeded, unsigned failed)
 {
     const struct server_reload_record *record = &s->f.server->reloads[SERVER_RELOAD_CATALOGUE];
-    int i;
-    for (i = 0; i < 3000 && (atomic_load(&record->succeeded) < succeeded ||
-                             atomic_load(&record->failed) < failed);
-         i++)
-        pause_ms(10);
+    wait_until(atomic_load(&record->succeeded) >= succeeded &&
+               atomic_load(&record->failed) >= failed);
     ck_assert_uint_eq(atomic_load(&record->succeeded), succeeded);
     ck_assert_uint_eq(atomic_load(&record->failed), failed);
 }

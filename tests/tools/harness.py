@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 SOURCE = pathlib.Path(os.environ.get("DISTILD_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
@@ -18,6 +19,8 @@ BINARY = pathlib.Path(os.environ.get("DISTILD_BINARY_DIR", SOURCE / "build" / "r
 SHARED = pathlib.Path(os.environ.get("DISTILD_SHARED", SOURCE.parent / "shared"))
 PROGRAM = BINARY / "distild"
 SANITIZED = bool(os.environ.get("DISTILD_SANITIZE"))  # the program is many times slower then
+# Seconds that something may take which takes next to none: more under sanitizers and emulation.
+PATIENCE = 60 * int(os.environ.get("DISTILD_TEST_PATIENCE", 1))
 TINY = SOURCE / "tests" / "golden" / "tiny"
 MODEL = TINY / "distilbert-single"
 TRAINED = SHARED / "models" / "sst2-minilm"
@@ -64,12 +67,22 @@ def run(*arguments, input=b"", code=0, **variables):
     if isinstance(input, str):
         input = input.encode("utf-8", "surrogatepass")
     done = subprocess.run(
-        [str(PROGRAM), *map(str, arguments)], input=input, capture_output=True, env=environment(**variables), timeout=100
+        [str(PROGRAM), *map(str, arguments)], input=input, capture_output=True, env=environment(**variables), timeout=2 * PATIENCE
     )
     out, err = done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "replace")
     if done.returncode != code:
         raise AssertionError(f"{arguments}: exit status {done.returncode}, expected {code}\n{out[-2000:]}\n{err[-2000:]}")
     return out, err
+
+
+def wait_until(condition, describe=lambda: ""):
+    """Waits until what the function returns is true, and returns it. Where it never is, the test fails with a description."""
+    until = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        if time.monotonic() > until:
+            raise AssertionError(f"it never came to be: {describe()}")
+        time.sleep(0.01)
+    return found
 
 
 def json_lines(text):

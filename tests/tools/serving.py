@@ -9,7 +9,8 @@ import tempfile
 import threading
 import unittest
 
-from harness import MODEL, PROGRAM, environment, states
+import exposition
+from harness import MODEL, PATIENCE, PROGRAM, environment, states, wait_until
 
 
 class Server:
@@ -26,7 +27,7 @@ class Server:
         self.ready = threading.Event()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
-        if not self.ready.wait(60) or self.port is None:
+        if not self.ready.wait(PATIENCE) or self.port is None:
             self.process.kill()
             raise AssertionError("the server did not start: " + "".join(self.log))
 
@@ -45,15 +46,25 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(60)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
         finally:
             self.reader.join(10)
 
+    def wait_for_log(self, text, count=1, since=0):
+        """Waits until the log says something so often, not counting its first lines."""
+        wait_until(lambda: sum(text in line for line in self.log[since:]) >= count, lambda: f"{text!r} in the log: {''.join(self.log)}")
+
+    def reload(self, text):
+        """Sends SIGHUP and waits for what the log says of it."""
+        had = len(self.log)
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for_log(text, since=had)
+
     def connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def ask(self, method, path, body=None, connection=None):
         """Returns (status, headers, the JSON answered)."""
@@ -65,6 +76,14 @@ class Server:
         if not connection:
             own.close()
         return response.status, response.headers, json.loads(answer)
+
+
+    def metric(self, name, **labels):
+        connection = self.connect()
+        connection.request("GET", "/metrics")
+        page = connection.getresponse().read().decode()
+        connection.close()
+        return exposition.parse(page)[name, tuple(sorted(labels.items()))]
 
 
 class ServeCase(unittest.TestCase):

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import pathlib
-import signal
 import socket
 import stat
 import statistics
@@ -16,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from harness import MODEL, SANITIZED, main, run
+from harness import MODEL, PATIENCE, main, run
 from serving import ServeCase
 
 
@@ -39,18 +38,6 @@ class Access(ServeCase):
 
     def predict(self, server, **headers):
         return self.ask(server, "POST", "/predict", {"text": "fine"}, **headers)[0]
-
-    def wait_for(self, server, text):
-        deadline = time.monotonic() + 60
-        while not any(text in line for line in server.log):
-            self.assertLess(time.monotonic(), deadline, f"no '{text}' in {server.log}")
-            time.sleep(0.01)
-
-    def reload(self, server, text):
-        """Sends SIGHUP and waits for what the log says of it."""
-        server.log.clear()
-        server.process.send_signal(signal.SIGHUP)
-        self.wait_for(server, text)
 
     def write(self, name, content, mode=0o600):
         path = self.folder / name
@@ -108,17 +95,17 @@ class Keys(Access):
         connection = server.connect()
         connection.request("GET", "/health")
         connection.getresponse().read()
-        self.reload(server, "the keys were reloaded")
+        server.reload("the keys were reloaded")
         connection.request("GET", "/health")  # on the connection of before
         self.assertEqual(connection.getresponse().status, 200)
         connection.close()
         self.assertEqual(self.predict(server, X_API_Key=second), 200)
         good = file.read_text()
         file.write_text(good + "third sha256:12 scope=predict\n")
-        self.reload(server, f"the keys were not reloaded: {file}, line 3")
+        server.reload(f"the keys were not reloaded: {file}, line 3")
         self.assertEqual(self.predict(server, X_API_Key=second), 200)
         file.write_text("".join(good.splitlines(True)[1:]))
-        self.reload(server, "the keys were reloaded")
+        server.reload("the keys were reloaded")
         self.assertEqual(self.predict(server, X_API_Key=first), 401)
         command_line = pathlib.Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
         self.assertEqual(server.stop(), 0)
@@ -158,12 +145,12 @@ def encode(data):
 
 class Tokens(Access):
     def token(self, kid, algorithm, sign, **claims):
-        claims = {"iss": "test", "aud": "distild", "exp": int(time.time()) + 60, "scope": "predict", **claims}
+        claims = {"iss": "test", "aud": "distild", "exp": int(time.time()) + 3600, "scope": "predict", **claims}
         text = ".".join(encode(json.dumps(part).encode()) for part in ({"alg": algorithm, "kid": kid}, claims))
         return f"{text}.{encode(sign(text.encode()))}"
 
     def openssl(self, *arguments, input=None):
-        done = subprocess.run(["openssl", *map(str, arguments)], input=input, capture_output=True, timeout=60)
+        done = subprocess.run(["openssl", *map(str, arguments)], input=input, capture_output=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
@@ -207,11 +194,11 @@ class Tokens(Access):
         self.assertEqual((status, answer["error"]), (401, "the token has expired"))
         self.assertIn("invalid_token", headers["WWW-Authenticate"])
         file.write_text(file.read_text().split("\n", 1)[1])
-        self.reload(server, "the keys were reloaded")
+        server.reload("the keys were reloaded")
         self.assertEqual(self.predict(server, Authorization=f"Bearer {good['rsa']}"), 401)
         self.assertEqual(self.predict(server, Authorization=f"Bearer {good['ec']}"), 200)
         (self.folder / "ec.pem").unlink()
-        self.reload(server, f"the keys were not reloaded: {file}, line 1: {self.folder}/ec.pem: No such file")
+        server.reload(f"the keys were not reloaded: {file}, line 1: {self.folder}/ec.pem: No such file")
         self.assertEqual(self.predict(server, Authorization=f"Bearer {good['ec']}"), 200)
         self.assertEqual(server.stop(), 0)
         for token in good.values():
@@ -300,9 +287,11 @@ class Logins(Access):
 
     def test_attempts_are_limited_and_hold_up_nobody(self):
         server = self.start("--http-threads", "1", SESSION_PASSWORD=self.PASSWORD)
+        found, times, hashes = [], [], []
         for _ in range(15):  # those that are right do not count
+            began = time.monotonic()
             self.assertEqual(self.login(server, self.PASSWORD)[0], 200)
-        found, times = [], []
+            hashes.append(time.monotonic() - began)
 
         def guess():
             while not found or found[-1][0] != 429:
@@ -311,7 +300,7 @@ class Logins(Access):
         guessers = [threading.Thread(target=guess) for _ in range(8)]
         for guesser in guessers:
             guesser.start()
-        connection = server.connect()
+        connection, first = server.connect(), time.monotonic()
         while any(guesser.is_alive() for guesser in guessers):
             began = time.monotonic()
             connection.request("GET", "/health")
@@ -322,13 +311,17 @@ class Logins(Access):
         for guesser in guessers:
             guesser.join()
         statuses = [status for status, _, _ in found]
-        self.assertTrue(10 <= statuses.count(401) <= 12, statuses)  # one more comes back every six seconds
+        self.assertGreaterEqual(statuses.count(401), 10)
+        self.assertLessEqual(statuses.count(401), 11 + (time.monotonic() - first) // 6)  # one comes back every six seconds
         self.assertEqual(set(statuses), {401, 429})
         self.assertTrue(all(1 <= int(headers["Retry-After"]) <= 6 for status, headers, _ in found if status == 429))
-        if not SANITIZED:
-            # had the one HTTP thread computed the hashes, most of these would have waited for one or more
-            self.assertLess(statistics.median(times), 0.02)
-        self.assertEqual(self.login(server, self.PASSWORD)[0], 429)
+        # had the one HTTP thread computed the hashes, most of these would have waited for several
+        self.assertLess(statistics.median(times), statistics.median(hashes))
+        for _ in range(20):
+            if (status := self.login(server, self.PASSWORD)[0]) == 429:
+                break
+            self.login(server, "guess")  # takes the one that has come back
+        self.assertEqual(status, 429)
 
     def test_the_end_does_not_wait_for_attempts(self):
         server = self.start(SESSION_PASSWORD=self.PASSWORD)
@@ -371,7 +364,7 @@ class Proxies(Access):
             answers = []
             for client in ("203.0.113.1", "203.0.113.2", "203.0.113.2"):
                 with socket.socket(socket.AF_UNIX) as connection:
-                    connection.settimeout(60)
+                    connection.settimeout(PATIENCE)
                     connection.connect(path)
                     connection.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n".encode())
                     answers.append(int(connection.recv(1000).split()[1]))

@@ -1,6 +1,5 @@
 """Catalogues, end to end: built from vectors that another encoder made, inspected, searched, and what is refused."""
 
-import array
 import json
 import math
 import pathlib
@@ -9,8 +8,7 @@ import struct
 import tempfile
 import unittest
 
-from harness import PROGRAM, json_lines, main, run
-from serving import ServeCase
+from harness import json_lines, main, run
 
 WIDTH = 24
 NAMES = ["lamp", "chair", "table", "shelf", "rug", "vase", "bench", "stool", "clock", "mirror", "desk", "bed"]

@@ -18,7 +18,7 @@ import threading
 import unittest
 
 from harness import (
-    COMMANDS, MODEL, PROGRAM, SANITIZED, SHARED, SOURCE, TINY, TRAINED, cases, environment, json_lines, main, overflowing, run,
+    COMMANDS, MODEL, PATIENCE, PROGRAM, SANITIZED, SHARED, SOURCE, TINY, TRAINED, cases, environment, json_lines, main, overflowing, run,
 )
 
 EXACT = ("--model", MODEL, "--precision", "fp32")
@@ -390,7 +390,7 @@ class Models(Temporary):
     def test_convert_at_the_limit_on_file_size(self):
         path = self.folder / "model.distild"
         done = subprocess.run([str(PROGRAM), "convert", str(MODEL), "-o", str(path)], capture_output=True, text=True,
-                              env=environment(), timeout=100,
+                              env=environment(), timeout=2 * PATIENCE,
                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)))
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("cannot write: File too large", done.stderr)

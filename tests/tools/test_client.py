@@ -6,9 +6,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import unittest
 
-from harness import SOURCE, environment, main, run
+from harness import PATIENCE, SOURCE, environment, main, run
 from serving import ServeCase
 
 CLIENT, CASES = SOURCE / "deploy" / "client.py", SOURCE / "deploy" / "tests" / "cases.json"
@@ -22,7 +21,7 @@ class Client(ServeCase):
             file = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "cases.json"
             file.write_text(cases if isinstance(cases, str) else json.dumps({"cases": cases}))
             cases = file
-        done = subprocess.run([sys.executable, "-B", str(CLIENT), str(cases), *options], capture_output=True, text=True, timeout=100,
+        done = subprocess.run([sys.executable, "-B", str(CLIENT), str(cases), *options], capture_output=True, text=True, timeout=2 * PATIENCE,
                               env=environment(**variables))
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done.stdout, done.stderr

@@ -6,11 +6,10 @@ import json
 import pathlib
 import random
 import tempfile
-import time
 import unittest
 
 from encoder import tiny_encoder
-from harness import MODEL, json_lines, main, run
+from harness import MODEL, json_lines, main, run, wait_until
 from serving import ServeCase
 
 BEGIN = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
@@ -282,10 +281,7 @@ class Served(ServeCase):
 
     def wait_for_rows(self, state, count):
         """The log is written behind the answers."""
-        until = time.monotonic() + 60
-        while len(json_lines(run("log", "export", "--state-dir", state)[0])) < count:
-            self.assertLess(time.monotonic(), until)
-            time.sleep(0.1)
+        wait_until(lambda: len(json_lines(run("log", "export", "--state-dir", state)[0])) >= count)
 
     def test_every_classifier_has_a_reference_of_its_own(self):
         state = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "state"

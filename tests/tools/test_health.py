@@ -5,7 +5,7 @@ import socket
 import threading
 import unittest
 
-from harness import main, run
+from harness import PATIENCE, main, run
 
 
 class Health(unittest.TestCase):
@@ -17,9 +17,9 @@ class Health(unittest.TestCase):
         def serve():
             connection, _ = listener.accept()
             with connection:
-                connection.settimeout(20)
-                while b"\r\n\r\n" not in b"".join(seen):
-                    seen.append(connection.recv(4096))
+                connection.settimeout(PATIENCE)
+                while b"\r\n\r\n" not in b"".join(seen) and (part := connection.recv(4096)):
+                    seen.append(part)
                 if reply is None:
                     connection.recv(1)
                 else:

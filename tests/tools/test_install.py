@@ -11,7 +11,7 @@ import sys
 import tempfile
 import unittest
 
-from harness import BINARY, MODEL, SOURCE, environment, main
+from harness import BINARY, MODEL, PATIENCE, SOURCE, environment, main
 
 CC = os.environ.get("DISTILD_CC", "cc").split()
 CMAKE = os.environ.get("DISTILD_CMAKE", "cmake")
@@ -19,7 +19,7 @@ EXAMPLE = SOURCE / "docs" / "examples" / "classify.c"
 
 
 def call(*command, **variables):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment(**variables), timeout=100)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment(**variables), timeout=2 * PATIENCE)
     if done.returncode != 0:
         raise AssertionError(f"{command}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout

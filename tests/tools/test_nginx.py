@@ -11,10 +11,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
 
-from harness import main
+from harness import PATIENCE, main, wait_until
 from serving import ServeCase
 
 BODY = b'{"text":"x"}'
@@ -98,13 +97,15 @@ class Nginx(ServeCase):
         process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "errors")],
                                    stderr=subprocess.DEVNULL)
         self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                return folder, port, process
-            except OSError:
-                time.sleep(0.05)
-        self.fail((folder / "errors").read_text())
+        wait_until(lambda: self.accepts(port), lambda: (folder / "errors").read_text())
+        return folder, port, process
+
+    def accepts(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            return False
+        return True
 
     def send(self, port, text):
         with socket.create_connection(("127.0.0.1", port), timeout=PAUSE) as connection:
@@ -122,7 +123,7 @@ class Nginx(ServeCase):
             self.send(port, attack)
             self.send(port, b"GET /marker HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         process.send_signal(signal.SIGQUIT)  # answers what it has begun
-        process.wait(60)
+        process.wait(PATIENCE)
         self.assertEqual(server.stop(), 0)
         passed = [json.loads(line) for line in (folder / "passed").read_text().splitlines()]
         passed = [(line["request"].split(" ")[0], urllib.parse.unquote(line["uri"])) for line in passed

@@ -200,7 +200,7 @@ class OpenApi(ServeCase):
         self.assertEqual(server.ask("POST", "/embed", {"inputs": "a", "pooling": "mean"})[0], 200)
 
     def test_errors_and_texts_are_counted_in_the_last_minute(self):
-        server = self.start("--model", BUNDLED)
+        server, began = self.start("--model", BUNDLED), time.monotonic()
         status, _, answer = server.ask("POST", "/prediction", {"texts": ["a charming and often affecting journey", "unflinchingly bleak and desperate"]})
         self.assertEqual((status, [each["label"] for each in answer["predictions"]]), (200, ["POSITIVE", "NEGATIVE"]))
         single = server.ask("POST", "/predict", {"text": "unflinchingly bleak and desperate"})[2]
@@ -213,8 +213,9 @@ class OpenApi(ServeCase):
             self.assertEqual((found, error.get("field")), (status, field), body)
         server.ask("GET", "/health")
         _, _, figures = server.ask("GET", "/metrics.json")
-        self.assertEqual(figures["requests"], {"total": 10, "last_minute": 10})
-        self.assertEqual(figures["errors"], {"total": 8, "last_minute": 8})
+        self.assertEqual((figures["requests"]["total"], figures["errors"]["total"]), (10, 8))
+        if time.monotonic() - began < 55:  # not where the machine is that slow
+            self.assertEqual((figures["requests"]["last_minute"], figures["errors"]["last_minute"]), (10, 8))
         self.assertGreater(figures["latency_ms"]["maximum"], 0)
         self.assertLessEqual(figures["latency_ms"]["mean"], figures["latency_ms"]["maximum"])
         self.assertGreater(figures["memory"]["resident_bytes"], 1 << 20)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import main
+from harness import PATIENCE, main
 from serving import ServeCase
 
 
@@ -17,7 +17,7 @@ class Promtool(ServeCase):
         connection = server.connect()
         connection.request("GET", "/metrics")
         page = connection.getresponse().read()
-        checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=60)
+        checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=2 * PATIENCE)
         self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (0, b"", b""))
         self.assertEqual(server.stop(), 0)
 

@@ -10,10 +10,9 @@ import resource
 import signal
 import sqlite3
 import tempfile
-import time
 import unittest
 
-from harness import MODEL, SANITIZED, SOURCE, main, run
+from harness import MODEL, SANITIZED, SOURCE, main, run, wait_until
 from serving import ServeCase
 
 PASSWORD = "correct horse"
@@ -104,12 +103,7 @@ class Recommender(ServeCase):
                             "--catalogue", str(catalogue), SESSION_PASSWORD=PASSWORD)
 
         def reload(outcome):
-            had = len(server.log)
-            server.process.send_signal(signal.SIGHUP)
-            until = time.monotonic() + 100
-            while not any(outcome in line for line in server.log[had:]):
-                self.assertLess(time.monotonic(), until, "".join(server.log))
-                time.sleep(0.01)
+            server.reload(outcome)
 
         def use(user, ends):
             """Asks and scores until told to end; says what was scored best last, and how often all went well."""
@@ -207,9 +201,7 @@ class Recommender(ServeCase):
             movies, id = user.recommend(max_recs=90)
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 scoring = pool.submit(score_on, user, id, movies)
-                deadline = time.monotonic() + 60
-                while len(kept) < 8 * turn and time.monotonic() < deadline:
-                    time.sleep(0.001)
+                wait_until(lambda: len(kept) >= 8 * turn)
                 server.stop(signal.SIGKILL)
                 scoring.result()
         self.assertEqual(self.serve().stop(), 0)

@@ -15,7 +15,7 @@ import threading
 import time
 import unittest
 
-from harness import BINARY, MODEL, SANITIZED, SOURCE, main, run
+from harness import BINARY, MODEL, SANITIZED, SOURCE, main, run, wait_until
 from test_reviews import REVIEW, ReviewsCase
 
 SLOW_DISK = BINARY / "perf" / "libperf_slow_disk.so"
@@ -52,8 +52,8 @@ class Trouble(ReviewsCase):
             while True:
                 file.write(bytes(4096))
         self.ask_many(server, 200, "x" * 1000)
-        self.wait_for(lambda: self.metric(server, "distild_prediction_log_failures_total", cause="disk_full") > 0)
-        self.assertEqual(self.metric(server, "distild_prediction_log_writable"), 0)
+        wait_until(lambda: server.metric("distild_prediction_log_failures_total", cause="disk_full") > 0)
+        self.assertEqual(server.metric("distild_prediction_log_writable"), 0)
         self.assertEqual(server.ask("POST", "/feedback", {"id": "x", "label": "y"})[0], 503)
         filler.unlink()
         self.written(server, 210)
@@ -77,7 +77,7 @@ class Trouble(ReviewsCase):
     def test_the_disk_is_slow(self):
         server = self.serve(LD_PRELOAD=str(SLOW_DISK), SLOW_DISK="50,500")
         self.assertLess(self.ask_many(server, 300), 1)
-        self.assertGreater(self.metric(server, "distild_prediction_log_queue_rows"), 0)
+        self.assertGreater(server.metric("distild_prediction_log_queue_rows"), 0)
         self.written(server, 300)
         self.assertEqual(server.stop(), 0)
         self.assertEqual(len(self.export()), 300)
@@ -134,7 +134,7 @@ class Trouble(ReviewsCase):
             for thread in clients:
                 thread.start()
             time.sleep(1)
-            known = total + self.metric(server, "distild_prediction_log_rows_total")
+            known = total + server.metric("distild_prediction_log_rows_total")
             server.stop(signal.SIGKILL)
             stop.set()
             for thread in clients:

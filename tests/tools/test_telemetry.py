@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 
-from harness import SOURCE, main, run
+from harness import SOURCE, main, run, wait_until
 from serving import ServeCase
 
 BUNDLED = str(SOURCE / "weights" / "sst2-minilm.distild")
@@ -38,10 +38,7 @@ class Telemetry(ServeCase):
             status, _, answer = server.ask("POST", "/predict", review)
             self.assertEqual(status, 200)
             ids.append(answer["id"])
-        until = time.monotonic() + 30
-        while not set(ids) <= {json.loads(line)["id"] for line in run("log", "export", "--state-dir", self.state)[0].splitlines()}:
-            self.assertLess(time.monotonic(), until)
-            time.sleep(0.05)
+        wait_until(lambda: set(ids) <= {json.loads(line)["id"] for line in run("log", "export", "--state-dir", self.state)[0].splitlines()})
         return ids
 
     def test_bundles_follow_one_another_and_tell_no_more_than_they_should(self):

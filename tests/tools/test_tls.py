@@ -5,15 +5,13 @@ import http.client
 import json
 import os
 import pathlib
-import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import threading
-import time
 
-from harness import MODEL, main, run
+from harness import MODEL, PATIENCE, main, run
 from serving import ServeCase
 
 
@@ -31,7 +29,7 @@ class Tls(ServeCase):
         subprocess.run(
             ["openssl", "req", "-x509", "-nodes", "-newkey", *options, "-days", "2", "-subj", f"/CN={name}",
              "-addext", "subjectAltName=IP:127.0.0.1", "-out", new[0], "-keyout", new[1]],
-            check=True, capture_output=True, timeout=60,
+            check=True, capture_output=True, timeout=PATIENCE,
         )
         new[1].chmod(0o600)
         os.replace(new[0], self.certificate)
@@ -50,7 +48,7 @@ class Tls(ServeCase):
 
     def open(self, server, context=None):
         """An open HTTP connection."""
-        connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context or self.context(), timeout=60)
+        connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context or self.context(), timeout=PATIENCE)
         self.addCleanup(connection.close)
         connection.connect()
         return connection
@@ -67,14 +65,6 @@ class Tls(ServeCase):
         connection.request("POST", "/predict", json.dumps({"text": text}), {"Content-Type": "application/json"})
         response = connection.getresponse()
         return response.status, json.loads(response.read())
-
-    def reload(self, server, text):
-        server.log.clear()
-        server.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 60
-        while not any(text in line for line in server.log):
-            self.assertLess(time.monotonic(), deadline, server.log)
-            time.sleep(0.01)
 
     def test_requests_of_all_sizes(self):
         for algorithm in ("ec", "rsa"):
@@ -95,7 +85,7 @@ class Tls(ServeCase):
             context = self.context()
             context.set_ciphers(ciphers)
             context.minimum_version = context.maximum_version = version
-            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain:
                 with context.wrap_socket(plain) as secure:
                     return secure.cipher()[0]
 
@@ -113,7 +103,7 @@ class Tls(ServeCase):
     def test_plain_http_is_closed(self):
         server = self.serve()
         for data in (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00garbage" * 50, b"\0" * 100):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain:
                 plain.sendall(data)
                 received = b""
                 try:
@@ -132,16 +122,16 @@ class Tls(ServeCase):
         self.assertEqual(self.name(server), "first")
         self.make("second", "rsa")
         self.assertEqual(self.name(server), "first")
-        self.reload(server, "the certificate was reloaded")
+        server.reload("the certificate was reloaded")
         self.assertEqual(self.name(server), "second")
         self.assertEqual(self.predict(kept)[0], 200)
         good = self.key.read_bytes()
         self.make("third")
         self.key.write_bytes(good)  # of another certificate
-        self.reload(server, "the certificate was not reloaded")
+        server.reload("the certificate was not reloaded")
         self.assertEqual(self.name(server), "second")
         self.certificate.write_text("nonsense")
-        self.reload(server, "the certificate was not reloaded")
+        server.reload("the certificate was not reloaded")
         self.assertEqual(self.name(server), "second")
         self.assertEqual(self.predict(kept)[0], 200)
         self.assertEqual(server.stop(), 0)
@@ -165,7 +155,7 @@ class Tls(ServeCase):
         for i in range(10):
             if i % 2:
                 self.make(f"number{i}")
-            self.reload(server, "the certificate was reloaded")
+            server.reload("the certificate was reloaded")
         done.set()
         for each in clients:
             each.join()
@@ -179,7 +169,7 @@ class Tls(ServeCase):
         context.maximum_version = ssl.TLSVersion.TLSv1_2
 
         def connect(session=None):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain:
                 with context.wrap_socket(plain, session=session) as secure:
                     secure.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
                     self.assertIn(b"200 OK", secure.recv(1000))
