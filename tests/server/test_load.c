@@ -241,7 +241,6 @@ START_TEST(abandoned_texts_are_not_computed)
     int leaving[LEAVING], i;
     prepare(&f, "fake:gate");
     f.options.max_batch_tokens = 6; /* two texts a batch */
-    f.options.max_queue = 3 * LEAVING;
     begin(&f);
     load(&f);
     fake_shut();
@@ -249,7 +248,7 @@ START_TEST(abandoned_texts_are_not_computed)
         ck_assert(client_open(&client, f.port));
         client_send_text(&client,
                          "POST /predict HTTP/1.1\r\nHost: x\r\n"
-                         "Content-Length: 34\r\n\r\n{\"inputs\":[[\"a\"],[\"b\"],[\"c\"]]}  ");
+                         "Content-Length: 32\r\n\r\n{\"inputs\":[[\"a\"],[\"b\"],[\"c\"]]}  ");
         leaving[i] = client.fd;
     }
     wait_for_suspended(&f, LEAVING);
