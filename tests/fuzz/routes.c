@@ -17,7 +17,7 @@
 #include "weights/catalogue.h"
 #include "weights/weights.h"
 
-enum { PATH_ROOM = 1000, PROGRESS = 20000, ITEMS = 4, WIDTH = 32, VALUES_MOST = 32 };
+enum { PATH_ROOM = 1000, PROGRESS = 20000, ITEMS = 4, WIDTH = 32, VALUES_MOST = 32, TRIES = 30 };
 
 static const struct route {
     const char *path, *bodies[3];
@@ -188,7 +188,7 @@ static void end(struct place *place)
 
 /* ---- asking ---- */
 
-static void send_body(struct client *client, const struct place *place, const char *path,
+static void send_once(struct client *client, const struct place *place, const char *path,
                       const struct fuzz_input *body, struct reply *reply)
 {
     char head[4000];
@@ -199,6 +199,16 @@ static void send_body(struct client *client, const struct place *place, const ch
     reply->status = 0;
     if (client_send(client, head, (size_t)length) && client_send(client, body->bytes, body->length))
         client_read(client, false, reply);
+}
+
+/* A server whose disk is slow may say so, after two seconds: it is asked again, as Retry-After has it. */
+static void send_body(struct client *client, const struct place *place, const char *path,
+                      const struct fuzz_input *body, struct reply *reply)
+{
+    int tries = 0;
+    do
+        send_once(client, place, path, body, reply);
+    while (reply->status == 503 && strstr(reply->head, "Retry-After: ") && ++tries < TRIES);
 }
 
 /* A body of the route; where it names an id, one that the server has just given. */
