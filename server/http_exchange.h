@@ -11,6 +11,9 @@
 #include "server/reader.h"
 #include "server/trace.h"
 
+/* Bytes of a body up to which an HTTP thread reads it itself: a millisecond's work at most. */
+enum { SERVER_SMALL_BODY = 4096 };
+
 struct server_http_thread {
     struct server *server;
     uint64_t number; /* of the next request: of this thread, from a range of its own */
@@ -54,6 +57,8 @@ bool server_http_take_body(struct server_http_exchange *http, const char *data, 
 
 /* The descriptor of a connection; -1 where there is none. */
 int server_http_descriptor(struct MHD_Connection *connection);
+/* Answers 503 to a request for which no model has room, whatever it asks; false where one may have. */
+bool server_http_shed(struct server_exchange *exchange);
 /* Lets the handler loose on a complete request, and sends what it answers or puts the connection to
  * sleep until others have answered. */
 enum MHD_Result server_http_dispatch(struct server_http_exchange *http);

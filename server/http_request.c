@@ -138,6 +138,8 @@ static void check_headers(struct server_http_exchange *http, bool is_1_0)
         exchange->retry_after = 1;
         server_count(exchange->meter, SERVER_COUNT_SHED_LOADING, 1);
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL, "the model is being loaded");
+    } else if (headers->content_length > SERVER_SMALL_BODY) {
+        server_http_shed(exchange); /* before room is made for the body */
     }
 }
 

@@ -6,9 +6,6 @@
 #include "server/internal.h"
 #include "server/router.h"
 
-/* Bytes of a body up to which an HTTP thread reads it itself: a millisecond's work at most. */
-enum { SMALL_BODY = 4096 };
-
 static struct server_http_exchange *reading_of(struct server_reading *reading)
 {
     return (struct server_http_exchange *)(void *)((char *)reading -
@@ -159,21 +156,25 @@ static void read_elsewhere(struct server_http_exchange *http)
     MHD_resume_connection(http->connection);
 }
 
+bool server_http_shed(struct server_exchange *exchange)
+{
+    int64_t wait;
+    if (!exchange->route->needs_model || !exchange->route->json_body ||
+        !server_queue_full(exchange->server->queue, &wait))
+        return false;
+    server_fail_overloaded(exchange, SERVER_ROOM_FULL, wait);
+    return true;
+}
+
 enum MHD_Result server_http_dispatch(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
-    int64_t wait;
-    /* what is to be refused anyway is not worth being read */
-    if (exchange->route->needs_model && exchange->route->json_body &&
-        server_queue_full(exchange->server->queue, &wait)) {
-        server_fail_overloaded(exchange, SERVER_ROOM_FULL, wait);
-    } else if (exchange->route->json_body && exchange->body_length > SMALL_BODY) {
+    if (server_http_shed(exchange)) /* it is not worth being read */
+        return server_http_respond(http);
+    if (exchange->route->json_body && exchange->body_length > SERVER_SMALL_BODY) {
         read_elsewhere(http);
         return MHD_YES;
-    } else {
-        exchange->route->handle(exchange);
-        if (hand_on(http))
-            return MHD_YES;
     }
-    return server_http_respond(http);
+    exchange->route->handle(exchange);
+    return hand_on(http) ? MHD_YES : server_http_respond(http);
 }

@@ -180,6 +180,61 @@ START_TEST(a_full_queue_is_503)
 }
 END_TEST
 
+/* Nor is room made for its body. A client that asks whether it may send one is told that it need not. */
+START_TEST(a_large_request_is_refused_before_its_body)
+{
+    enum { BODY = 100000 };
+    struct fixture f;
+    struct client computed, waiting, asking, sending;
+    struct reply reply;
+    char head[200], *body = malloc(BODY);
+    ck_assert_ptr_nonnull(body);
+    memset(body, ' ', BODY);
+    memcpy(body, "{\"text\":\"x\"}", 12);
+    prepare(&f, "fake:slow=1500");
+    f.options.max_queue = 1;
+    begin(&f);
+    load(&f);
+    ck_assert(client_open(&computed, f.port));
+    client_send_text(&computed, "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    pause_ms(100);
+    ck_assert(client_open(&waiting, f.port));
+    client_send_text(&waiting, "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                               "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    pause_ms(100);
+    ck_assert(client_open(&asking, f.port));
+    snprintf(head, sizeof(head),
+             "POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+             "Content-Length: %d\r\n\r\n",
+             BODY);
+    client_send_text(&asking, head);
+    client_read(&asking, false, &reply);
+    expect_reply(&reply, 503, "the queue is full: 1 texts");
+    client_close(&asking);
+    ck_assert(client_open(&sending, f.port));
+    snprintf(head, sizeof(head), "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n",
+             BODY);
+    client_send_text(&sending, head);
+    pause_ms(100);
+    client_send(&sending, body, BODY);
+    client_read(&sending, false, &reply);
+    expect_reply(&reply, 503, "\"error_type\":\"Overloaded\"");
+    client_read(&computed, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_read(&waiting, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    /* the connection is as good as before */
+    client_request(&sending, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_close(&sending);
+    client_close(&computed);
+    client_close(&waiting);
+    free(body);
+    stop(&f);
+}
+END_TEST
+
 START_TEST(a_large_request_is_split_and_answered_whole)
 {
     struct fixture f;
@@ -522,6 +577,7 @@ int main(void)
         what_waits_is_computed_together,
         health_does_not_wait_for_inference,
         a_full_queue_is_503,
+        a_large_request_is_refused_before_its_body,
         a_large_request_is_split_and_answered_whole,
         clients_that_leave_do_no_harm,
         abandoned_texts_are_not_computed,
