@@ -223,9 +223,13 @@ static void run(struct load *load)
         wait = until - now_ns();
         timeout.tv_sec = wait > 0 ? wait / 1000000000 : 0;
         timeout.tv_nsec = wait > 0 ? wait % 1000000000 : 0;
-        count = epoll_pwait2(load->epoll, events, EVENTS, &timeout, NULL);
-        for (i = 0; i < count; i++)
-            go_on(load, (int)events[i].data.u32);
+        /* all that has happened before anything is sent: the server may have closed many that were idle */
+        do {
+            count = epoll_pwait2(load->epoll, events, EVENTS, &timeout, NULL);
+            for (i = 0; i < count; i++)
+                go_on(load, (int)events[i].data.u32);
+            timeout = (struct timespec){0};
+        } while (count == EVENTS);
     }
 }
 
