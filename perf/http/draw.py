@@ -47,12 +47,27 @@ def write_matrix(rows, out):
               "p50_ms", "p99_ms", "p999_ms", "server_cpu_seconds", "cpu_seconds"))) for row in rows])
 
 
+def medians(rows):
+    """The rounds of each model and factor as one row: the middle of each figure, the worst of health."""
+    found = []
+    for model, factor in dict.fromkeys((row["model"], row["factor"]) for row in rows):
+        same = [row for row in rows if (row["model"], row["factor"]) == (model, factor)]
+        found.append({"model": model, "factor": factor, "health_max_ms": max(row["health_max_ms"] for row in same),
+                      "load_cores": statistics.median(row["measured_cpu_seconds"] / row["seconds"] for row in same),
+                      **{name: middle(same, name) for name in (
+                          "rate", "per_second", "computing_cores", "http_cores", "other_cores", "corrected", "peak", "of_peak", "of_share", "p50_ms",
+                          "p99_ms", "health_p99_ms")}})
+    return found
+
+
 def write_overload(rows, out):
-    table(out, ("model", "load", "offered/s", "answered 200/s", "load, cores", "others, cores", "corrected/s", "of the peak", "p50 ms", "p99 ms",
-                "health p99 ms", "health max ms"),
+    cores = ("computing", "HTTP", "load", "others")
+    table(out, ("model", "load", "offered/s", "answered 200/s", *(f"{name}, cores" for name in cores), "corrected/s",
+                "closed loop, corrected/s", "of that", "computing, of the closed loop", "p50 ms", "p99 ms", "health p99 ms", "health max ms"),
           [(row["model"], f"{row['factor']:g}x", f"{row['rate']:.0f}", f"{row['per_second']:.0f}",
-            f"{row['measured_cpu_seconds'] / row['seconds']:.2f}", f"{row['other_cores']:.2f}", f"{row['corrected']:.0f}", f"{row['of_peak']:.0%}",
-            *(f"{row[name]:.1f}" for name in ("p50_ms", "p99_ms", "health_p99_ms", "health_max_ms"))) for row in rows])
+            *(f"{row[name]:.2f}" for name in ("computing_cores", "http_cores", "load_cores", "other_cores")),
+            f"{row['corrected']:.0f}", f"{row['peak']:.0f}", f"{row['of_peak']:.0%}", f"{row['of_share']:.0%}",
+            *(f"{row[name]:.1f}" for name in ("p50_ms", "p99_ms", "health_p99_ms", "health_max_ms"))) for row in medians(rows)])
 
 
 def draw(result, path):
@@ -60,8 +75,9 @@ def draw(result, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     figure, (rate, latency) = plt.subplots(2, 1, figsize=(8, 7), sharex=True)
-    for model in dict.fromkeys(row["model"] for row in result["overload"]):
-        rows = [row for row in result["overload"] if row["model"] == model]
+    overload = medians(result["overload"])
+    for model in dict.fromkeys(row["model"] for row in overload):
+        rows = [row for row in overload if row["model"] == model]
         factors = [row["factor"] for row in rows]
         rate.plot(factors, [row["per_second"] for row in rows], "o-", label=f"{model}: answered with 200")
         rate.plot(factors, [row["corrected"] for row in rows], "s--", label=f"{model}: the same, had the load cores of its own")

@@ -1,9 +1,11 @@
 """Measures a server over HTTP with perf_load; see run.sh.
 
     measure.py BUILD OUTPUT.json [--parts layer,cost,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S] [--factors F,...]
+               [--rounds N]
 
 Server and load share the machine. For the HTTP layer alone each has a core of its own; elsewhere the kernel shares the cores out,
-and what the generator took of them stands beside each figure.
+and what the generator took of them stands beside each figure. Under an overload the generator waits its turn (SCHED_BATCH): where
+it interrupted the computation for each request that is due, and for each answer, the server would pay for what a user's machine does.
 """
 
 import argparse
@@ -54,8 +56,9 @@ def pin(core):
     return [] if core is None else ["taskset", "-c", str(core)]
 
 
-def load(build, port, *options, core=None):
-    done = subprocess.run([*pin(core), str(build / "perf" / "perf_load"), "--port", str(port), *map(str, options)],
+def load(build, port, *options, core=None, yields=False):
+    policy = ["chrt", "--batch", "0"] if yields else []
+    done = subprocess.run([*policy, *pin(core), str(build / "perf" / "perf_load"), "--port", str(port), *map(str, options)],
                           capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -126,31 +129,68 @@ def corrected(row, *others):
     return row["per_second"] * cores / (cores - taken)
 
 
-def measure_overload(build, models, tsv, seconds, factors):
+def thread_seconds(server):
+    """CPU time of a server's threads that speak HTTP, which run under SCHED_BATCH, and of all others, nearly all of which compute."""
+    http = others = 0
+    for task in (pathlib.Path("/proc") / str(server.process.pid) / "task").iterdir():
+        seconds = int((task / "schedstat").read_text().split()[0]) / 1e9
+        if os.sched_getscheduler(int(task.name)) == os.SCHED_BATCH:
+            http += seconds
+        else:
+            others += seconds
+    return http, others
+
+
+def load_watched(build, server, warm_up, seconds, *options):
+    """A load that gives way to the server, with the cores that the server's threads had while it was measured."""
+    found = {}
+
+    def watch():
+        time.sleep(warm_up + seconds / 10)
+        before, began = thread_seconds(server), time.monotonic()
+        time.sleep(seconds * 0.8)
+        after, elapsed = thread_seconds(server), time.monotonic() - began
+        found.update(http_cores=(after[0] - before[0]) / elapsed, computing_cores=(after[1] - before[1]) / elapsed)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    row = with_cpu(server, lambda: load(build, server.port, "--warm-up", warm_up, "--seconds", seconds, *options, yields=True))
+    watcher.join()
+    load_cores = row["measured_cpu_seconds"] / row["seconds"]
+    # of what the load left: does not change with the speed of the machine
+    return {**row, **found, "share": found["computing_cores"] / (os.cpu_count() - load_cores)}
+
+
+def measure_overload(build, models, tsv, seconds, factors, rounds=3):
+    """Open loops, each between two closed ones that show what is sustained then: the speed of a shared machine changes by itself."""
     rows = []
+    options = texts(tsv).get("SST-2", ("--words", MIXED))
     for name, path in models.items():
         server = Server(build, *(("--model", path) if path else ()))
-        options = texts(tsv).get("SST-2", ("--words", MIXED))
-        closed = load(build, server.port, "--connections", 64, "--seconds", seconds, *options)
-        sustained, peak = closed["per_second"], corrected(closed)
-        for factor in factors:
-            health = {}
-            watch = threading.Thread(target=lambda: health.update(
-                load(build, server.port, "--connections", 4, "--rate", 20, "--seconds", seconds, "--warm-up", FILLING,
-                     "--method", "GET", "--path", "/health")))
-            watch.start()
-            row = with_cpu(server, lambda: load(build, server.port, "--connections", OPEN_CONNECTIONS, "--rate", factor * sustained,
-                                                "--seconds", seconds, "--warm-up", FILLING, *options))
-            watch.join()
-            rows.append({"model": name, "factor": factor, "sustained": sustained, "health_p99_ms": health["p99_ms"],
-                         "health_max_ms": health["max_ms"], "corrected": corrected(row, health), **row})
-            print(name, factor, row["per_second"], rows[-1]["corrected"], row["other_cores"], row["p99_ms"], health["p99_ms"], row["by_status"],
-                  flush=True)
+
+        def closed():
+            return load_watched(build, server, 1, seconds, "--connections", 64, *options)
+
+        before = closed()
+        sustained = before["per_second"]
+        for _ in range(rounds):
+            for factor in factors:
+                health = {}
+                watch = threading.Thread(target=lambda: health.update(
+                    load(build, server.port, "--connections", 4, "--rate", 20, "--seconds", seconds, "--warm-up", FILLING,
+                         "--method", "GET", "--path", "/health")))
+                watch.start()
+                row = load_watched(build, server, FILLING, seconds, "--connections", OPEN_CONNECTIONS, "--rate", factor * sustained, *options)
+                watch.join()
+                after = closed()
+                peak = (corrected(before) + corrected(after)) / 2
+                rows.append({"model": name, "factor": factor, "sustained": sustained, "health_p99_ms": health["p99_ms"],
+                             "health_max_ms": health["max_ms"], "corrected": corrected(row, health), "peak": peak,
+                             "of_peak": corrected(row, health) / peak, "of_share": 2 * row["share"] / (before["share"] + after["share"]), **row})
+                print(name, factor, row["per_second"], rows[-1]["corrected"], f"{rows[-1]['of_peak']:.1%}", f"{rows[-1]['of_share']:.1%}",
+                      row["other_cores"], row["p99_ms"], health["p99_ms"], row["by_status"], flush=True)
+                before = after
         server.stop()
-        found = [row for row in rows if row["model"] == name]
-        peak = max(peak, *(row["corrected"] for row in found))
-        for row in found:
-            row["of_peak"] = row["corrected"] / peak
     return rows
 
 
@@ -192,6 +232,7 @@ def main():
     parser.add_argument("--tsv")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--factors", default="0.5,0.8,1,1.5,2,5,10")
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     models = dict(item.split("=", 1) for item in options.models.split(","))
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -203,7 +244,7 @@ def main():
             result[part] = measure_layer(options.build, options.seconds)
         elif part == "overload":
             factors = [float(factor) for factor in options.factors.split(",")]
-            result[part] = measure_overload(options.build, models, options.tsv, options.seconds, factors)
+            result[part] = measure_overload(options.build, models, options.tsv, options.seconds, factors, options.rounds)
         else:
             measure = {"cost": measure_cost, "matrix": measure_matrix}[part]
             result[part] = measure(options.build, models, options.tsv, options.seconds)

@@ -6,10 +6,11 @@
 #
 # BUILD is a build tree (build/release); DIRECTORY (default: build/http) takes the result: http.json, http.md and http.png, and the
 # virtual environment that draws. Options go to measure.py: --parts layer,cost,matrix,overload, --models NAME=PATH,NAME=PATH (an empty
-# path is the bundled model), --tsv FILE with texts such as SST-2's, --seconds for each figure, --factors of the overload.
+# path is the bundled model), --tsv FILE with texts such as SST-2's, --seconds for each figure, --factors and
+# --rounds of the overload.
 set -euo pipefail
 if [[ $# -lt 1 || $1 == --help ]]; then
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit $(($# < 1 ? 2 : 0))
 fi
 here=$(cd "$(dirname "$0")" && pwd)
