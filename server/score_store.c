@@ -235,7 +235,8 @@ static bool make_checksum(const struct server_score_row *row, unsigned char chec
     gnutls_hash_hd_t made;
     const int64_t numbers[] = {row->profile.age, row->profile.gender, row->profile.occupation,
                                row->at_ns};
-    const float values[] = {row->similarity, row->score};
+    /* SQLite gives 0 for -0 */
+    const float values[] = {row->similarity + 0.0F, row->score + 0.0F};
     if (gnutls_hash_init(&made, GNUTLS_DIG_SHA256))
         return false;
     gnutls_hash(made, row->shown, sizeof(row->shown));

@@ -112,7 +112,7 @@ static struct server_score_row make_row(int list, const char *item, float score)
 {
     struct server_score_row row = {.item = item,
                                    .profile = {.age = 40, .gender = 1, .occupation = 3},
-                                   .similarity = 0.5F,
+                                   .similarity = score == 0 ? score : 0.5F,
                                    .score = score,
                                    .at_ns = 123456789};
     memcpy(row.shown, &list, sizeof(list));
@@ -153,7 +153,7 @@ static distil_status tally_row(void *context, const struct server_score_row *row
     struct tally *tally = context;
     (void)error;
     ck_assert_int_eq(row->profile.age, 40);
-    ck_assert_float_eq(row->similarity, 0.5F);
+    ck_assert_float_eq(row->similarity, row->score == 0 ? 0 : 0.5F);
     ck_assert_int_eq(row->at_ns, 123456789);
     tally->count++;
     tally->sum += (double)row->score;
@@ -184,7 +184,7 @@ START_TEST(scores_are_kept_and_replaced)
     ck_assert_int_eq(file.st_mode & 0777, 0600);
     put(store, 1, "a", 4);
     put(store, 1, "b", 2.5F);
-    put(store, 2, "a", 0);
+    put(store, 2, "a", -0.0F);
     ck_assert_int_eq(server_score_store_begin(store, NULL), DISTIL_OK);
     ck_assert_int_eq(server_score_store_put(store, &row, &replaced, &before, NULL), DISTIL_OK);
     ck_assert(replaced);
