@@ -26,7 +26,9 @@ static const double least_factor = 0.001;
  * seen: little enough for them to be tried. */
 static const double hope = 0.8;
 /* What becomes of the factors of other lanes with each batch. A lane that was slow because
- * something else had its cores must not be avoided for good. */
+ * something else had its cores must not be avoided for good. Where that would make them faster than
+ * hope, core by core, it is enough: they are tried, and what is still to be learned of them then
+ * costs few batches. */
 static const double busy_drift = 0.998, idle_drift = 0.98;
 
 /* A budget at which the part of its time that does not depend on its tokens is 1/25. */
@@ -129,6 +131,15 @@ void server_cost_observe(struct server_cost *cost, const struct server_load *loa
     correct(cost, h, surprise);
 }
 
+/* How a load's estimate has turned out to differ from its seed, which knows of cores: alike for lanes of
+ * any size where cores add up. */
+static double scale_of(const struct server_cost *cost, const struct server_load *load)
+{
+    double parts[TERMS];
+    parts_of(cost, load, parts);
+    return server_cost_estimate(cost, load) / (parts[0] + parts[1] + parts[2]);
+}
+
 void server_costs_observe(struct server_cost *costs, int kinds, int kind,
                           const struct server_load *load, double nanoseconds, bool crowded)
 {
@@ -136,10 +147,13 @@ void server_costs_observe(struct server_cost *costs, int kinds, int kind,
     bool first = !costs[kind].observed;
     int k, i;
     for (k = 0; k < kinds; k++) {
+        bool unknown = first && !costs[k].observed;
+        bool drifts = (crowded || k < kind) &&
+                      scale_of(&costs[k], load) > hope * scale_of(&costs[kind], load);
         for (i = 0; i < TERMS && k != kind; i++) {
-            if (first && !costs[k].observed)
+            if (unknown)
                 costs[k].factor[i] = scale * (k > kind ? hope : 1);
-            else if (crowded || k < kind)
+            else if (drifts)
                 costs[k].factor[i] *= crowded ? busy_drift : idle_drift;
         }
     }

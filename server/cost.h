@@ -35,8 +35,9 @@ void server_cost_observe(struct server_cost *cost, const struct server_load *loa
                          double nanoseconds);
 /* The same for one kind among the costs of a model on lanes of several kinds (kinds), of which kind 0
  * has the most cores. What nothing is known of yet takes its scale from it. The other kinds are
- * taken to be a little faster than before, so that one that was slow once is tried again: crowded
- * says whether texts wait or are computed elsewhere; while none are, only larger lanes are. */
+ * taken to be a little faster than before, so that one that was slow once is tried again, but not much
+ * faster than this one: crowded says whether texts wait or are computed elsewhere; while none are, only
+ * larger lanes are. */
 void server_costs_observe(struct server_cost *costs, int kinds, int kind,
                           const struct server_load *load, double nanoseconds, bool crowded);
 /* Nanoseconds. */

@@ -162,6 +162,30 @@ START_TEST(a_lane_that_was_slow_once_is_tried_again)
 }
 END_TEST
 
+/* However long a lane was not used: what is then to be unlearned of it takes few batches. */
+START_TEST(a_lane_that_is_not_used_is_not_taken_for_a_wonder)
+{
+    struct server_cost costs[2];
+    struct server_load load = load_of(4, 20);
+    double ms = 1e6;
+    int i;
+    server_cost_init(&costs[0], &minilm, 2);
+    server_cost_init(&costs[1], &minilm, 1);
+    for (i = 0; i < 50; i++) {
+        server_costs_observe(costs, 2, 0, &load, 5.5 * ms, true);
+        server_costs_observe(costs, 2, 1, &load, 10 * ms, true);
+    }
+    for (i = 0; i < 500000; i++)
+        server_costs_observe(costs, 2, 1, &load, 10 * ms, true);
+    ck_assert_double_gt(server_cost_estimate(&costs[0], &load), 3.9 * ms);
+    ck_assert_double_lt(server_cost_estimate(&costs[0], &load), 5 * ms); /* it would be tried */
+    for (i = 0; i < 10; i++)
+        server_costs_observe(costs, 2, 0, &load, 5.5 * ms, true);
+    ck_assert_double_gt(server_cost_estimate(&costs[0], &load), 5 * ms);
+    ck_assert_double_gt(server_cost_estimate(&costs[1], &load), 9.5 * ms);
+}
+END_TEST
+
 START_TEST(batches_teach_what_others_cost)
 {
     static const int lengths[] = {8, 24, 60, 130, 512, 16, 300};
@@ -312,6 +336,7 @@ int main(void)
         many_batches_leave_little_doubt,
         the_first_batch_scales_what_is_unknown,
         a_lane_that_was_slow_once_is_tried_again,
+        a_lane_that_is_not_used_is_not_taken_for_a_wonder,
         batches_teach_what_others_cost,
         estimates_follow_a_machine_that_slows_down,
         budgets_stop_where_more_saves_nothing,
