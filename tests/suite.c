@@ -23,6 +23,17 @@ int run_tests(const char *name, double seconds, const TTest *const *tests, size_
     return run_suite(suite);
 }
 
+FILE *golden_file(const char *name)
+{
+    const char *source = getenv("DISTILD_SOURCE_DIR");
+    char path[4096];
+    FILE *file;
+    snprintf(path, sizeof path, "%s/tests/golden/%s", source ? source : ".", name);
+    file = fopen(path, "r");
+    ck_assert_msg(file != NULL, "%s cannot be opened", path);
+    return file;
+}
+
 long patience_ms(void)
 {
     const char *multiplier = getenv("CK_TIMEOUT_MULTIPLIER");

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Runs a suite, as loud as CK_VERBOSITY says, and frees it. Returns what main returns. */
 int run_suite(Suite *suite);
@@ -11,6 +12,9 @@ int run_suite(Suite *suite);
 /* Runs a suite of one test case of that name, in which each test may take so many seconds. Returns
  * what main returns. */
 int run_tests(const char *name, double seconds, const TTest *const *tests, size_t count);
+
+/* Opens a file of tests/golden to be read; fails the test where it cannot. */
+FILE *golden_file(const char *name);
 
 void pause_ms(long ms);
 

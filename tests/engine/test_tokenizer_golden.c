@@ -136,10 +136,8 @@ static void check_text(const struct engine_tokenizer *tokenizer, struct engine_e
 
 START_TEST(golden_texts)
 {
-    char path[PATH_SIZE], *line = NULL;
-    snprintf(path, sizeof path, "%s/tests/golden/tokenizer.tsv", getenv("DISTILD_SOURCE_DIR"));
-    FILE *file = fopen(path, "r");
-    ck_assert_msg(file != NULL, "%s cannot be read", path);
+    char *line = NULL;
+    FILE *file = golden_file("tokenizer.tsv");
     struct engine_tokenizer *tokenizer = NULL;
     struct engine_encoding encoding = {0};
     size_t capacity = 0;

@@ -50,6 +50,18 @@ void stop(struct fixture *f)
     close(f->options.log.fd);
 }
 
+void say_model(const char *path, const char *model)
+{
+    char temporary[80];
+    FILE *file;
+    snprintf(temporary, sizeof(temporary), "%s.new", path);
+    file = fopen(temporary, "w");
+    ck_assert_ptr_nonnull(file);
+    fprintf(file, "%s\n", model);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(rename(temporary, path), 0);
+}
+
 void wait_for_suspended(const struct fixture *f, int count)
 {
     wait_until(atomic_load(&f->server->suspended) == count);

@@ -26,6 +26,9 @@ void expect_reply(const struct reply *reply, int status, const char *part);
 /* What the answer to a text begins with, as the fake engine computes it. */
 void expected_sentiment(const char *text, char *answer, size_t size);
 
+/* Makes the file of "fake:file=PATH" say what the model is, in one step. */
+void say_model(const char *path, const char *model);
+
 /* Waits until so many requests are with the workers or the reader, or wait for them. */
 void wait_for_suspended(const struct fixture *f, int count);
 /* Waits until so many requests have come whole and are not yet fully answered. */

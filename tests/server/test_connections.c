@@ -332,7 +332,7 @@ START_TEST(silent_connections_make_room)
     client_close(&silent); /* before the counting request */
     client_close(&hesitant);
     client_close(&next[0]);
-    pause_ms(100);
+    wait_until(atomic_load(&f.server->connections) == 2);
     ck_assert_double_eq(closed(f.port, "connection_limit"), 2);
     client_close(&user);
     client_close(&next[1]);

@@ -26,11 +26,7 @@ static int case_count;
 
 static void open_golden(void)
 {
-    const char *source = getenv("DISTILD_SOURCE_DIR");
-    char path[4096];
-    snprintf(path, sizeof path, "%s/tests/golden/drift.txt", source ? source : ".");
-    golden = fopen(path, "r");
-    ck_assert_msg(golden != NULL, "%s cannot be opened", path);
+    golden = golden_file("drift.txt");
 }
 
 static void close_golden(void)

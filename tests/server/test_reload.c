@@ -21,18 +21,6 @@ struct swapping {
     char text[LOG_SIZE];
 };
 
-static void say(const char *path, const char *model)
-{
-    char temporary[80];
-    FILE *file;
-    snprintf(temporary, sizeof(temporary), "%s.new", path);
-    file = fopen(temporary, "w");
-    ck_assert_ptr_nonnull(file);
-    fprintf(file, "%s\n", model);
-    ck_assert_int_eq(fclose(file), 0);
-    ck_assert_int_eq(rename(temporary, path), 0);
-}
-
 static void set_up(struct swapping *s, const char *model, int threads)
 {
     int ends[2], fd;
@@ -41,7 +29,7 @@ static void set_up(struct swapping *s, const char *model, int threads)
     fd = mkstemp(s->path);
     ck_assert_int_ge(fd, 0);
     close(fd);
-    say(s->path, model);
+    say_model(s->path, model);
     snprintf(s->model, sizeof(s->model), "fake:file=%s", s->path);
     prepare(&s->f, s->model);
     close(s->f.options.log.fd);
@@ -91,7 +79,7 @@ static void wait_for_log(struct swapping *s, const char *part)
 static void reload(struct swapping *s, const char *model, const char *outcome)
 {
     if (model)
-        say(s->path, model);
+        say_model(s->path, model);
     server_reload(s->f.server);
     wait_for_log(s, outcome);
 }
@@ -175,7 +163,7 @@ START_TEST(requests_keep_the_model_they_began_with)
         if (i ==
             4) { /* for the new model, while one is computed by the old one and three wait for it */
             wait_for_suspended(&s.f, 4);
-            say(s.path, "fake:salt=2");
+            say_model(s.path, "fake:salt=2");
             server_reload(s.f.server);
             wait_until(says_digest(s.f.port, "2"));
             ck_assert_int_eq(fake_open_models(), 2);
@@ -330,7 +318,7 @@ START_TEST(ending_while_a_reload_waits)
     client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\n"
                               "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
     wait_until(fake_at_gate() == 1);
-    say(s.path, "fake:salt=2");
+    say_model(s.path, "fake:salt=2");
     server_reload(s.f.server);
     wait_until(says_digest(s.f.port, "2")); /* the old one waits for the request */
     fake_open();

@@ -214,15 +214,6 @@ START_TEST(a_full_queue_shows_and_delays_no_scrape)
 }
 END_TEST
 
-/* Makes a file say what the model is. */
-static void say(const char *path, const char *model)
-{
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    fprintf(file, "%s\n", model);
-    ck_assert_int_eq(fclose(file), 0);
-}
-
 /* Reloads, and waits until that is counted. */
 static void reload(const struct fixture *f, const char *series_name, double count)
 {
@@ -244,16 +235,16 @@ START_TEST(reloads_are_counted)
     int fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
     close(fd);
-    say(path, "fake");
+    say_model(path, "fake");
     snprintf(model, sizeof(model), "fake:file=%s", path);
     start(&f, model);
     reload(&f, good, 1);
     ck_assert_double_eq(value_now(f.port, last), 1);
     ck_assert_double_ge(value_now(f.port, when), began);
-    say(path, "fake:broken");
+    say_model(path, "fake:broken");
     reload(&f, bad, 1);
     ck_assert_double_eq(value_now(f.port, last), 0);
-    say(path, "fake:salt=3");
+    say_model(path, "fake:salt=3");
     reload(&f, good, 2);
     ck_assert_double_eq(value_now(f.port, last), 1);
     ck_assert_double_eq(value_now(f.port, keys), 0); /* there are none */

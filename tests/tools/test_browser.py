@@ -5,11 +5,9 @@ and the browser has nothing to complain about."""
 import json
 import pathlib
 import random
-import re
 import shutil
 import sys
 import tempfile
-import time
 
 import packages
 
@@ -21,7 +19,7 @@ packages.require("browser", "playwright==1.65.2")
 
 from playwright.sync_api import Error, sync_playwright  # noqa: E402
 
-from harness import main, run  # noqa: E402
+from harness import main, run, wait_until  # noqa: E402
 from serving import ServeCase  # noqa: E402
 
 PATIENCE = 60000  # milliseconds that an answer may take, where others keep the machine busy
@@ -82,14 +80,6 @@ class Browser(ServeCase):
         status = place.locator("[aria-live] .status")
         status.wait_for()
         return int(status.inner_text().split()[0]), place.locator("[aria-live] > pre").last.inner_text()
-
-    def logged(self, server):
-        """How many predictions have been written to the log, which is behind the answers."""
-        connection = server.connect()
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
-        return int(re.search(r"^distild_prediction_log_rows_total (\d+)", text, re.MULTILINE).group(1))
 
     def test_docs_sends_requests_and_shows_the_answers(self):
         server = self.start(DISTILD_MODEL="", SESSION_PASSWORD="correct horse")
@@ -171,10 +161,7 @@ class Browser(ServeCase):
         own = f"http://127.0.0.1:{server.port}/"
         for i in range(60):
             self.assertEqual(server.ask("POST", "/predict", {"text": f"a film, number {i}"})[0], 200)
-        until = time.monotonic() + 60
-        while self.logged(server) < 60:
-            self.assertLess(time.monotonic(), until, "the predictions are not in the log")
-            time.sleep(0.05)
+        wait_until(lambda: server.metric("distild_prediction_log_rows_total") >= 60)
         run("drift", "reference", "1d", "--min-rows", 20, "--state-dir", state)
         page = self.open(own)
         self.assertEqual(page.goto(own + "drift").status, 200)

@@ -13,11 +13,7 @@ static FILE *golden;
 
 static void open_golden(void)
 {
-    const char *source = getenv("DISTILD_SOURCE_DIR");
-    char path[4096];
-    snprintf(path, sizeof path, "%s/tests/golden/metrics.txt", source ? source : ".");
-    golden = fopen(path, "r");
-    ck_assert_msg(golden != NULL, "%s cannot be opened", path);
+    golden = golden_file("metrics.txt");
 }
 
 static void close_golden(void)
