@@ -75,8 +75,7 @@ class Serve(ServeCase):
 
     def test_drains_what_it_accepted(self):
         server = self.start("--cpu", "scalar", "--threads", "1", "--max-client-batch", "1000", "--max-queue", "10000",
-                            "--max-queue-tokens", "1000000",
-                            "--drain-timeout", "100")
+                            "--max-queue-tokens", "1000000", "--max-queue-ms", "0", "--drain-timeout", "600")
         texts = [["the film was good and " + "long " * 50]] * (50 if SANITIZED else 500)
         ends = []
 
