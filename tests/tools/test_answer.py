@@ -4,7 +4,7 @@
 import json
 import threading
 
-from harness import SOURCE, main
+from harness import SANITIZED, SOURCE, main
 from serving import ServeCase
 
 MODEL = SOURCE / "weights" / "qa-minilm.distild"
@@ -16,6 +16,8 @@ class Answer(ServeCase):
         self.server = self.start("--model", f"qa={MODEL}", "--max-windows", "24", "--precision", "fp32")
         self.cases = json.loads((SOURCE / "tests/golden/answers.json").read_text(encoding="utf-8"))["cases"]
         self.cases = [case for case in self.cases if len(case["context"]) < 1000]  # the engine is tested with long ones
+        if SANITIZED:
+            self.cases = self.cases[::5]
 
     def check(self, case, status, found):
         self.assertEqual(status, 200, found)

@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 import unittest
 
-from harness import SOURCE, json_lines, main, run
+from harness import SANITIZED, SOURCE, json_lines, main, run
 
 MANUAL = """# Handbook
 
@@ -60,6 +60,7 @@ class Ask(unittest.TestCase):
             self.assertTrue(0.1 <= answer["similarity"] <= 1)
             self.assertIn(answer["answer"], answer["quotation"])
 
+    @unittest.skipIf(SANITIZED, "takes long, and computes what the others do")
     def test_the_table_for_people(self):
         text, _ = self.ask("Who is the site manager?")
         answer, place, quotation = text.splitlines()
@@ -77,6 +78,7 @@ class Ask(unittest.TestCase):
         self.assertEqual(found[0], {"question": question, "answers": []})
         self.ask("--threshold", "0", question)
 
+    @unittest.skipIf(SANITIZED, "takes long, and computes what the others do")
     def test_several_answers_and_questions_from_a_file(self):
         lines = "Who is the site manager?\n\n  \nWho built the pump?\n"
         out, _ = self.ask("--json", "-k", "3", "--threshold", "0", "-f", "-", input=lines)
