@@ -133,8 +133,15 @@ def check_case(case):
         values = case.get(name, [])
         if not all(isinstance(value, str) for value in (values.values() if isinstance(values, dict) else values)):
             raise BadCases(f"`{name}` must hold strings")
-    if not case["path"].startswith("/"):
-        raise BadCases("`path` must begin with /")
+    if not re.fullmatch(r"/[!-~]*", case["path"]):
+        raise BadCases("`path` must begin with / and be of visible ASCII characters")
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", case.get("method", "GET")):
+        raise BadCases("`method` must be a token of HTTP")
+    for name, value in case.get("headers", {}).items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~\xa0-\xff]*", value):
+            raise BadCases(f"`headers`: {json.dumps(name)}: {json.dumps(value)} is no header of HTTP")
+    if re.search("[\ud800-\udfff]", case.get("raw", "")):
+        raise BadCases("`raw` holds half of a surrogate pair, which UTF-8 has no bytes for")
     if "body" in case and "raw" in case:
         raise BadCases("there are both body and raw")
     check_rules(case.get("expect"))
@@ -218,13 +225,15 @@ def what_it_has(client):
 def run_case(client, case, variables):
     """Problems with one case, and how many milliseconds its answer took."""
     case = {**case, **{key: fill(case[key], variables) for key in ("path", "headers", "body", "raw") if key in case}}
-    body = case["raw"].encode() if "raw" in case else json.dumps(case["body"]).encode() if "body" in case else None
-    headers = {"Content-Type": "application/json"} if body is not None else {}
-    method = case.get("method", "GET" if body is None else "POST")
+    method = case.get("method", "POST" if "raw" in case or "body" in case else "GET")
     try:
+        body = case["raw"].encode() if "raw" in case else json.dumps(case["body"]).encode() if "body" in case else None
+        headers = {"Content-Type": "application/json"} if body is not None else {}
         status, text, took = client.ask(method, case["path"], body, {**headers, **case.get("headers", {})})
     except (OSError, http.client.HTTPException) as problem:
         return [f"no answer: {problem}"], 0.0
+    except ValueError as problem:  # what variables hold
+        return [f"cannot be asked: {problem}"], 0.0
     problems = []
     if status not in statuses(case):
         problems.append(f"status {status}, expected {' or '.join(map(str, statuses(case)))}: {text[:200]}")
@@ -294,10 +303,14 @@ def main():
     parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="that an answer may take (%(default)s)")
     parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for /health to answer 200 first (%(default)s)")
     parser.add_argument("--strict", action="store_true", help="a case that only the environment keeps from being asked fails")
+    parser.add_argument("--check", action="store_true", help="only see whether the cases could be asked")
     parser.add_argument("--ca-cert", metavar="FILE", help="certificates to trust with https, in PEM")
     arguments = parser.parse_args()
     try:
         cases = read_cases(arguments.cases)
+        if arguments.check:
+            print(f"{arguments.cases}: {len(cases)} case{'' if len(cases) == 1 else 's'}")
+            return 0
         client = Client(arguments.url, arguments.timeout, arguments.ca_cert, os.environ.get("DISTILD_API_KEY"))
         if arguments.wait and not client.wait(arguments.wait):
             print(f"FAIL  {arguments.url}/health did not answer 200 within {arguments.wait:g} s")

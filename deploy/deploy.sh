@@ -64,6 +64,7 @@ address=${BASH_REMATCH[2]:-127.0.0.1} port=${BASH_REMATCH[3]}
 [[ -r $tests ]] || usage "$tests: no file of cases can be read there"
 [[ $model == bundled || -e $model ]] || usage "$model: no model is there"
 client=$(dirname "$0")/client.py
+"$client" "$tests" --check >/dev/null || exit 2 # while the old one still serves
 
 for candidate in ${engine:-podman docker}; do
     if command -v "$candidate" >/dev/null && "$candidate" info >/dev/null 2>&1; then

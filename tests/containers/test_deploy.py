@@ -114,6 +114,7 @@ class Deploy(DeployCase):
         for arguments, message in [((NAME, VERSION, "bundled"), "expected IMAGE VERSION MODEL TESTS, got 3"),
                                    ((NAME, VERSION, "none.distild", CASES), "none.distild: no model is there"),
                                    ((NAME, VERSION, "bundled", "none.json"), "none.json: no file of cases"),
+                                   ((NAME, VERSION, "bundled", DEPLOY), "expected an object with the list `cases`"),
                                    ((NAME, VERSION, "bundled", CASES, "--port-mapping", "x"), "'x' is not"),
                                    ((NAME, VERSION, "bundled", CASES, "--nonsense"), "unknown option")]:
             self.assertIn(message, call(DEPLOY, *arguments, code=2))

@@ -128,8 +128,14 @@ class Client(ServeCase):
                                ([{**good, "needs": "token"}], "`needs` must be a list"), ([{**good, "save": {"a": 1}}], "`save` must hold strings"),
                                ([{**good, "expect": [{"a": {"$matches": "("}}]}], "$matches: \"(\" is no regular expression"),
                                ([{**good, "expect": {"$between": [1]}}], "$between: [1] is not a list of two numbers"),
-                               ([{**good, "expect": {"$least": 1}}], "unknown rule $least")]:
+                               ([{**good, "expect": {"$least": 1}}], "unknown rule $least"),
+                               ([{**good, "headers": {"X-A": "a\nb"}}], "is no header of HTTP"), ([{**good, "headers": {"X A": "b"}}], "is no header"),
+                               ([{**good, "raw": "\ud800"}], "half of a surrogate pair"), ([{**good, "method": "GÉT"}], "`method` must be a token"),
+                               ([{**good, "path": "/a b"}], "visible ASCII")]:
+            if "${nothing}" not in message:  # which the server might have had
+                self.assertIn(message, self.client(cases, "--check", code=2)[1])
             self.assertIn(message, self.client(cases, code=2)[1])
+        self.assertIn(": 1 case\n", self.client([good], "--check", "--url", "http://127.0.0.1:9")[0])
         self.assertIn("is not http://HOST:PORT", self.client([good], "--url", "localhost:8080", code=2)[1])
         self.assertIn("No such file", self.client(pathlib.Path("none.json"), code=2)[1])
 
