@@ -135,27 +135,46 @@ static inline float lanes_sum(__m256 v)
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* exp(score - highest score) in place; returns 1 / their sum. */
-static inline float softmax_row(float *scores, long tokens)
+/* highest (rows) = the highest of each row's scores; side by side, since one row's alone would wait for each maximum. */
+ALWAYS_INLINE void highest_scores(const float *scores, long pitch, long tokens, float highest[ROWS],
+                                  const int rows)
 {
     const long whole = tokens / LANES * LANES;
     const __m256 tail = _mm256_castsi256_ps(kern_mask8(tokens - whole));
     const __m256 lowest = _mm256_set1_ps(-INFINITY);
-    __m256 highest = lowest;
-    for (long t = 0; t < whole; t += LANES)
-        highest = _mm256_max_ps(highest, _mm256_load_ps(scores + t));
-    if (whole < tokens)
-        highest =
-            _mm256_max_ps(highest, _mm256_blendv_ps(lowest, _mm256_load_ps(scores + whole), tail));
-    highest = _mm256_set1_ps(lanes_max(highest));
+    __m256 most[ROWS];
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++)
+        most[i] = lowest;
+    for (long t = 0; t < whole; t += LANES) {
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++)
+            most[i] = _mm256_max_ps(most[i], _mm256_load_ps(scores + i * pitch + t));
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        if (whole < tokens)
+            most[i] = _mm256_max_ps(
+                most[i],
+                _mm256_blendv_ps(lowest, _mm256_load_ps(scores + i * pitch + whole), tail));
+        highest[i] = lanes_max(most[i]);
+    }
+}
+
+/* exp(score - highest score) in place; returns 1 / their sum. */
+static inline float softmax_row(float *scores, long tokens, float highest)
+{
+    const long whole = tokens / LANES * LANES;
+    const __m256 tail = _mm256_castsi256_ps(kern_mask8(tokens - whole));
+    const __m256 most = _mm256_set1_ps(highest);
     __m256 sum = _mm256_setzero_ps();
     for (long t = 0; t < whole; t += LANES) {
-        const __m256 e = kern_exp8(_mm256_sub_ps(_mm256_load_ps(scores + t), highest));
+        const __m256 e = kern_exp8(_mm256_sub_ps(_mm256_load_ps(scores + t), most));
         _mm256_store_ps(scores + t, e);
         sum = _mm256_add_ps(sum, e);
     }
     if (whole < tokens) {
-        const __m256 e = kern_exp8(_mm256_sub_ps(_mm256_load_ps(scores + whole), highest));
+        const __m256 e = kern_exp8(_mm256_sub_ps(_mm256_load_ps(scores + whole), most));
         _mm256_store_ps(scores + whole, e);
         sum = _mm256_add_ps(sum, _mm256_and_ps(tail, e));
     }
@@ -209,7 +228,7 @@ ALWAYS_INLINE void block(const struct kern_attention *job, const struct workspac
     const float *q = job->q + first * job->stride;
     float *out = job->out + first * job->out_stride;
     const long panel = job->dim * PANEL;
-    float inverse[ROWS];
+    float highest[ROWS], inverse[ROWS];
 
     long p = 0;
     if (rows <= WIDE_ROWS)
@@ -218,8 +237,9 @@ ALWAYS_INLINE void block(const struct kern_attention *job, const struct workspac
     for (; p < ws->panels; p++)
         score_tile(job, q, ws->keys + p * panel, ws->scores + p * PANEL, ws->pitch, rows, 2);
 
+    highest_scores(ws->scores, ws->pitch, job->tokens, highest, rows);
     for (int i = 0; i < rows; i++)
-        inverse[i] = softmax_row(ws->scores + i * ws->pitch, job->tokens);
+        inverse[i] = softmax_row(ws->scores + i * ws->pitch, job->tokens, highest[i]);
 
     long d = 0;
     if (rows <= WIDE_ROWS)
