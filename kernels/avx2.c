@@ -1,9 +1,12 @@
 /* avx2.c: what works on rows of activations, with AVX2 and FMA: quantising, normalising, GELU. */
 #include "kernels/levels.h"
 #include "kernels/math_avx2.h"
-#include "kernels/quantise.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum { LANES = 8, BLOCK = 32 };
 
@@ -50,64 +53,125 @@ static float total(const __m256 sum[4])
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* 8 of a row's values as u8 in 32-bit lanes. */
-static inline __m256i quantised(__m256 x, const struct kern_q8_range *range)
+/* What turns a block's values into u8, in every lane. */
+struct scaling {
+    __m256 inverse, high;
+    __m256i zero; /* in 16 bits */
+};
+
+/* 8 of a block's values before its zero point is added: at most q8_max - zero. What is too low, or no number, is negative
+ * with it, and becomes 0 in quantised_block. */
+static inline __m256i rounded(__m256 x, const struct scaling *by)
 {
-    __m256 t = _mm256_mul_ps(x, _mm256_set1_ps(range->inverse));
-    t = _mm256_max_ps(t, _mm256_set1_ps(range->low));
-    t = _mm256_min_ps(t, _mm256_set1_ps(range->high));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(t), _mm256_set1_epi32(range->zero));
+    return _mm256_cvtps_epi32(_mm256_min_ps(by->high, _mm256_mul_ps(x, by->inverse)));
 }
 
 /* 32 values to 32 bytes. The packs interleave by groups of four bytes within 16, which the permutation undoes. */
-static inline __m256i quantised_block(const __m256 x[4], const struct kern_q8_range *range)
+static inline __m256i quantised_block(const __m256 x[4], const struct scaling *by)
 {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    const __m256i low = _mm256_packs_epi32(quantised(x[0], range), quantised(x[1], range));
-    const __m256i high = _mm256_packs_epi32(quantised(x[2], range), quantised(x[3], range));
-    return _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+    const __m256i low = _mm256_packs_epi32(rounded(x[0], by), rounded(x[1], by));
+    const __m256i high = _mm256_packs_epi32(rounded(x[2], by), rounded(x[3], by));
+    const __m256i bytes =
+        _mm256_packus_epi16(_mm256_add_epi16(low, by->zero), _mm256_add_epi16(high, by->zero));
+    return _mm256_permutevar8x32_epi32(bytes, order);
 }
 
 /* 32 values from x on, zeros beyond the `left` that are there. */
-static inline void load_block(__m256 v[4], const float *x, long left)
+ALWAYS_INLINE void load_block(__m256 v[4], const float *x, long left)
 {
+#pragma GCC unroll 4
     for (int j = 0; j < 4; j++)
         v[j] = left >= (j + 1) * LANES ? _mm256_loadu_ps(x + j * LANES)
                : left > j * LANES ? _mm256_maskload_ps(x + j * LANES, tail_mask(left - j * LANES))
                                   : _mm256_setzero_ps();
 }
 
-/* Up to KERN_INT7_BLOCK values, which stay in registers from one pass to the next. */
-static inline void quantise_block(const float *x, long width, uint8_t *q, float *scale,
-                                  int32_t *zero)
+/* The ranges of LANES blocks of a row (kern_q8_range), lane by lane. */
+struct ranges {
+    float inverse[LANES], high[LANES];
+    int32_t zero[LANES];
+};
+
+/* kern_q8_range of LANES blocks at once, with the same bits; scales of the first `count` go to `scale`, zero points to `zero`. */
+static inline void find_ranges(const float lo[LANES], const float hi[LANES], struct ranges *out,
+                               float *scale, int32_t *zero, long count)
 {
-    __m256 v[KERN_INT7_BLOCK / BLOCK][4];
-    struct extremes e = no_extremes();
-    for (long i = 0; i < width; i += BLOCK) {
-        load_block(v[i / BLOCK], x + i, width - i);
-        for (int j = 0; j < 4; j++)
-            e = extremes_with(e, v[i / BLOCK][j]);
-    }
-    const struct kern_q8_range range = kern_q8_range(least(e.lo), greatest(e.hi), KERN_INT7_MAX);
-    *scale = range.scale;
-    *zero = range.zero;
-    for (long i = 0; i < width; i += BLOCK)
-        _mm256_storeu_si256((__m256i *)(void *)(q + i), quantised_block(v[i / BLOCK], &range));
+    const __m256 least_value = _mm256_loadu_ps(lo), one = _mm256_set1_ps(1.0f);
+    const __m256 most = _mm256_set1_ps((float)KERN_INT7_MAX);
+    const __m256i mask = kern_mask8(count);
+    const __m256 wide = _mm256_div_ps(_mm256_sub_ps(_mm256_loadu_ps(hi), least_value), most);
+    const __m256 usable = _mm256_and_ps(_mm256_cmp_ps(wide, _mm256_set1_ps(FLT_MIN), _CMP_GE_OQ),
+                                        _mm256_cmp_ps(wide, _mm256_set1_ps(FLT_MAX), _CMP_LE_OQ));
+    const __m256 scales = _mm256_blendv_ps(one, wide, usable);
+    const __m256 start = _mm256_div_ps(_mm256_xor_ps(least_value, _mm256_set1_ps(-0.0f)), scales);
+    /* min gives its second operand where the first is not below it */
+    const __m256i zeros = _mm256_cvtps_epi32(_mm256_min_ps(start, most));
+    _mm256_maskstore_ps(scale, mask, scales);
+    _mm256_maskstore_epi32(zero, mask, zeros);
+    _mm256_storeu_ps(out->inverse, _mm256_div_ps(one, scales));
+    _mm256_storeu_ps(out->high, _mm256_sub_ps(most, _mm256_cvtepi32_ps(zeros)));
+    _mm256_storeu_si256((__m256i *)(void *)out->zero, zeros);
 }
 
+/* The extremes of a block of `width` values. */
+ALWAYS_INLINE struct extremes block_extremes(const float *x, long width)
+{
+    struct extremes even = no_extremes(), odd = no_extremes();
+#pragma GCC unroll 3
+    for (long i = 0; i < width; i += BLOCK) {
+        __m256 v[4];
+        load_block(v, x + i, width - i);
+        even = extremes_with(extremes_with(even, v[0]), v[2]);
+        odd = extremes_with(extremes_with(odd, v[1]), v[3]);
+    }
+    return (struct extremes){_mm256_min_ps(even.lo, odd.lo), _mm256_max_ps(even.hi, odd.hi)};
+}
+
+ALWAYS_INLINE void write_block(const float *x, long width, uint8_t *q, const struct ranges *ranges,
+                               long lane)
+{
+    const struct scaling by = {
+        .inverse = _mm256_broadcast_ss(ranges->inverse + lane),
+        .high = _mm256_broadcast_ss(ranges->high + lane),
+        .zero = _mm256_set1_epi16((int16_t)ranges->zero[lane]),
+    };
+#pragma GCC unroll 3
+    for (long i = 0; i < width; i += BLOCK) {
+        __m256 v[4];
+        load_block(v, x + i, width - i);
+        _mm256_storeu_si256((__m256i *)(void *)(q + i), quantised_block(v, &by));
+    }
+}
+
+/* Blocks of a row by LANES: the extremes of all, their ranges, then the values, so that no block waits for its own range. */
 static void quantise_row(struct kern_rows *rows, long m, long width)
 {
     const float *x = rows->f32 + m * rows->stride;
     uint8_t *q = rows->q8 + m * rows->q8_stride;
-    const long whole = width / KERN_INT7_BLOCK, blocks = kern_int7_blocks(width);
-    float *scale = rows->scale + m * rows->scale_stride;
-    int32_t *zero = rows->zero + m * rows->scale_stride;
-    for (long b = 0; b < whole; b++)
-        quantise_block(x + b * KERN_INT7_BLOCK, KERN_INT7_BLOCK, q + b * KERN_INT7_BLOCK, scale + b,
-                       zero + b);
-    for (long b = whole; b < blocks; b++)
-        quantise_block(x + b * KERN_INT7_BLOCK, width - b * KERN_INT7_BLOCK,
-                       q + b * KERN_INT7_BLOCK, scale + b, zero + b);
+    const long blocks = kern_int7_blocks(width);
+    for (long b0 = 0; b0 < blocks; b0 += LANES) {
+        const long count = blocks - b0 < LANES ? blocks - b0 : LANES;
+        const long at = m * rows->scale_stride + b0;
+        float lo[LANES] = {0}, hi[LANES] = {0};
+        struct ranges ranges;
+        for (long i = 0; i < count; i++) {
+            const long k = (b0 + i) * KERN_INT7_BLOCK;
+            const struct extremes e = width - k >= KERN_INT7_BLOCK
+                                          ? block_extremes(x + k, KERN_INT7_BLOCK)
+                                          : block_extremes(x + k, width - k);
+            lo[i] = least(e.lo);
+            hi[i] = greatest(e.hi);
+        }
+        find_ranges(lo, hi, &ranges, rows->scale + at, rows->zero + at, count);
+        for (long i = 0; i < count; i++) {
+            const long k = (b0 + i) * KERN_INT7_BLOCK;
+            if (width - k >= KERN_INT7_BLOCK)
+                write_block(x + k, KERN_INT7_BLOCK, q + k, &ranges, i);
+            else
+                write_block(x + k, width - k, q + k, &ranges, i);
+        }
+    }
     memset(q + width, 0, (size_t)(kern_round_up(width, KERN_Q8_ALIGN) - width));
 }
 

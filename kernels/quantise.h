@@ -1,5 +1,6 @@
 /* quantise.h: how a row of activations becomes u8, the one part of quantising that is not a loop.
- * Every level calls it, so that scale and zero point have the same bits everywhere. */
+ * Every level calls it, so that scale and zero point have the same bits everywhere; INT7 with AVX2 does the same for eight
+ * blocks at once. */
 #ifndef KERNELS_QUANTISE_H
 #define KERNELS_QUANTISE_H
 
