@@ -284,6 +284,7 @@ void kern_overlay_avx2(struct kern_table *table)
 {
     table->fast_int8 = KERN_INT7;
     table->panel_group = 2;
+    table->query_group = 192; /* whole blocks of six, and every call transposes all keys */
     table->gemm[KERN_F32] = kern_gemm_f32_avx2;
     table->gemm[KERN_F16] = kern_gemm_f16_avx2;
     table->gemm[KERN_S8] = kern_gemm_s8_avx2;
