@@ -446,6 +446,15 @@ static void set_records(const struct serve_settings *settings, const char *state
     server->access_log = settings->access_log;
 }
 
+/* What keeps it from serving, for whoever reads its log: in the journal with its priority, or as JSON. */
+static int failed(const struct server_log *log, const distil_error *error)
+{
+    if (!log->json && !log->journal)
+        return tool_failed("serve", error);
+    server_log_event(log, SERVER_LOG_ERROR, error->message, NULL, 0);
+    return TOOL_FAILURE;
+}
+
 static int run_serve(const void *given, int count, char **operands)
 {
     const struct serve_settings *settings = given;
@@ -466,7 +475,7 @@ static int run_serve(const void *given, int count, char **operands)
     }
     if ((models->count == 0 || settings->bundled) && add_bundled(settings, models, &error)) {
         free(models);
-        return tool_failed("serve", &error);
+        return failed(&server.log, &error);
     }
     server.models = models->each;
     server.model_count = models->count;
@@ -481,12 +490,12 @@ static int run_serve(const void *given, int count, char **operands)
         server.catalogue = bundled;
     distil_status status = server_run(&server, &error);
     if (status == DISTIL_BUSY) {
-        tool_failed("serve", &error);
+        failed(&server.log, &error);
         _exit(TOOL_FAILURE); /* threads are still computing */
     }
     free(models);
     free(bundled);
-    return status ? tool_failed("serve", &error) : TOOL_OK;
+    return status ? failed(&server.log, &error) : TOOL_OK;
 }
 
 const struct tool_command tool_serve = {

@@ -72,6 +72,10 @@ class Requests(ServeCase):
         connection.close()
         return response
 
+    def test_a_start_that_fails_is_logged_like_the_rest(self):
+        told = json.loads(run("serve", "--log-json", "--model", "none", code=1)[1])
+        self.assertEqual((told["level"], told["message"]), ("error", "none: cannot open: No such file or directory"))
+
     def test_a_line_for_each_request(self):
         server = self.start("--access-log", "--log-json", "--log-level", "error")
         response = self.ask(server, {"X-Request-Id": "abc-123", "traceparent": f"00-{TRACE}-{PARENT}-01"})
