@@ -5,16 +5,18 @@
 #include "server/json_input.h"
 #include "server/utf8.h"
 
-enum { MAX_NUMBER = 300 };
+enum { MAX_NUMBER = 300, LONGEST_KEY = 64 /* that a message names */ };
 
 struct checker {
     const unsigned char *data;
     size_t length, at, values;
     int depth;
     struct server_problem *problem;
-    size_t keys;   /* met so far */
-    size_t wanted; /* the key whose place is looked for */
-    size_t place;  /* of that key */
+    size_t keys;              /* met so far */
+    size_t wanted;            /* the key whose place is looked for */
+    size_t place;             /* of that key */
+    const unsigned char *key; /* met last */
+    size_t key_length;        /* 0: none yet */
 };
 
 static bool fail(struct checker *c, const char *what)
@@ -67,13 +69,25 @@ static int hex4(const struct checker *c, size_t offset)
     return value;
 }
 
+/* JSON may hold it, so that whoever sent it is told of which field it is. */
+static bool refuse_nul(struct checker *c)
+{
+    bool named =
+        c->key_length > 0 && c->key_length <= LONGEST_KEY && !memchr(c->key, '\\', c->key_length);
+    server_problem_set(c->problem, NULL,
+                       "invalid JSON at byte %zu: \\u0000 is not accepted in a text%s%.*s%s", c->at,
+                       named ? ", here in the field `" : "", named ? (int)c->key_length : 0,
+                       named ? (const char *)c->key : "", named ? "`" : "");
+    return false;
+}
+
 static bool check_unicode_escape(struct checker *c)
 {
     int unit = hex4(c, c->at + 2), second;
     if (unit < 0)
         return fail(c, "\\u is not followed by four hexadecimal digits");
     if (unit == 0)
-        return fail(c, "\\u0000 is not accepted in a text");
+        return refuse_nul(c);
     if (unit >= 0xDC00 && unit <= 0xDFFF)
         return fail(c, "a low surrogate without the high one before it");
     if (unit >= 0xD800 && unit <= 0xDBFF) {
@@ -187,13 +201,18 @@ static bool check_value(struct checker *c);
 
 static bool check_member(struct checker *c)
 {
+    size_t start;
     skip_space(c);
     if (peek(c) != '"')
         return unexpected(c, "a key in quotes");
     if (c->keys++ == c->wanted)
         c->place = c->at;
+    start = c->at + 1;
+    c->key_length = 0; /* until it has ended */
     if (!check_string(c))
         return false;
+    c->key = c->data + start;
+    c->key_length = c->at - 1 - start;
     skip_space(c);
     if (peek(c) != ':')
         return unexpected(c, "':'");

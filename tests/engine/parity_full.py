@@ -5,7 +5,7 @@
 
 1. The trained checkpoint on the 872 validation sentences of SST-2: logits and all last hidden states in mixed batches of
    32, labels and accuracy, in fp32 and int8, from the checkpoint and from the int8-stored bundled file.
-2. A random DistilBERT-base (made in --cache by tests/golden/make_parity.py): every length from 1 to 512, as stored and
+2. A random DistilBERT-base (made in --cache by tests/golden/make_parity.py): texts of 1 to 512 tokens, as stored and
    converted to fp16.
 
 Exits with 77 where torch and transformers (tests/golden/requirements.txt) are missing; DISTILD_PYTHON names a Python

@@ -85,6 +85,7 @@ START_TEST(bad_texts_say_where)
         {"\"\\u12\"", "four hexadecimal"},
         {"\"\\u12G4\"", "four hexadecimal"},
         {"\"\\u0000\"", "at byte 1: \\u0000"},
+        {"{\"a\":1,\"b\":[\"x\\u0000\"]}", "in a text, here in the field `b`"},
         {"\"\\uD800\"", "high surrogate"},
         {"\"\\uD800x\"", "high surrogate"},
         {"\"\\uD800\\u0041\"", "high surrogate"},

@@ -96,6 +96,7 @@ class Reviews(ReviewsCase):
             status, _, answer = server.ask("POST", "/predict", {name: value for name, value in REVIEW.items() if name != missing})
             self.assertEqual((status, answer["field"]), (400, missing))
             self.assertIn(f"`{missing}` is missing", answer["error"])
+        self.assertIn("field `product_id`", server.ask("POST", "/predict", {**REVIEW, "product_id": "a\0b"})[2]["error"])
         self.assertEqual(server.ask("POST", "/predict", {**REVIEW, "product_id": "é" * 256, "timestamp": "2016-12-31T23:59:60Z"})[0], 200)
         for body, field in (({"label": "x"}, "id"), ({"id": "x"}, "label"), ({"id": 1, "label": "x"}, "id"), ({"id": "", "label": "x"}, "id"),
                             ({"id": "x", "label": None}, "label"), ({"id": "x" * 64, "label": "x"}, "id"), ({"id": "x", "label": "y" * 257}, "label")):
