@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const long widths[] = {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 131, 384, 397, 768};
+static const long widths[] = {1,  7,  8,  9,  15,  16,  17,  31,  32,
+                              33, 63, 64, 65, 131, 384, 397, 768, 869};
 enum { WIDTHS = sizeof(widths) / sizeof(*widths), ROWS = 5 };
 
 /* Quantised rows of one width, every array guarded. */
