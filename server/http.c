@@ -104,6 +104,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     if (thread->server->options.access_log ||
         server_log_enabled(&thread->server->options.log, SERVER_LOG_DEBUG))
         server_http_log_exchange(http);
+    if (http->suspended) /* its client had gone when it was resumed */
+        atomic_fetch_sub_explicit(&thread->server->suspended, 1, memory_order_relaxed);
     if (http->counted)
         atomic_fetch_sub_explicit(&thread->server->in_flight, 1, memory_order_release);
     server_connection_wait(http->kept, SERVER_WAITING_NEXT);

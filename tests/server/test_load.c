@@ -314,6 +314,7 @@ START_TEST(abandoned_texts_are_not_computed)
     request(f.port, "POST", "/predict", "{\"text\":\"still there\"}", &reply);
     expect_reply(&reply, 200, "still there");
     wait_for_in_flight(&f, 0);
+    ck_assert_int_eq(atomic_load(&f.server->suspended), 0);
     /* one, and what was taken before the first of them had waited long enough to be asked */
     ck_assert_int_ge(fake_computed_texts(), 1);
     ck_assert_int_le(fake_computed_texts(), 7);
