@@ -344,7 +344,7 @@ void server_queue_push(struct server_queue *queue, struct server_job *job)
 struct server_batch *server_queue_take(struct server_queue *queue, int lane)
 {
     struct lane *own = &queue->each[lane];
-    bool ended;
+    bool ended, emptied;
     do {
         struct server_job *done = NULL;
         pthread_mutex_lock(&queue->lock);
@@ -353,16 +353,16 @@ struct server_batch *server_queue_take(struct server_queue *queue, int lane)
         ended = !own->full;
         own->full = false;
         own->began = server_now();
-        if (!ended) {
+        if (!ended)
             server_batch_expire(&own->batch, own->began, &done);
-            if (own->batch.count == 0) {
-                set_busy(queue, lane, false);
-                schedule(queue, own->began, &done);
-            }
+        emptied = !ended && own->batch.count == 0;
+        if (emptied) { /* what this may give the lane in its place is taken like any other */
+            set_busy(queue, lane, false);
+            schedule(queue, own->began, &done);
         }
         pthread_mutex_unlock(&queue->lock);
         tell(done);
-    } while (!ended && own->batch.count == 0);
+    } while (emptied);
     return ended ? NULL : &own->batch;
 }
 

@@ -102,13 +102,13 @@ static void *call(void *argument)
     return NULL;
 }
 
-/* Asks for much, in a body that ends too early, and does not wait for the answer. */
+/* Asks for much and does not wait for it. */
 static void *leave(void *argument)
 {
     struct caller *caller = argument;
     struct client client;
     while (!atomic_load(&caller->storm->stop) && client_open(&client, caller->storm->port)) {
-        client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 46\r\n\r\n"
+        client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 48\r\n\r\n"
                                   "{\"inputs\":[[\"a\"],[\"b\"],[\"c\"],[\"d\"],[\"e\"],[\"f\"]]}");
         pause_ms((long)draw(caller, 20));
         client_close(&client);
