@@ -26,6 +26,9 @@ ABILITIES = {"sequence-classification": "no model for sequence-classification", 
 # What a case may hold, of which type; None: anything.
 FIELDS = {"name": str, "method": str, "path": str, "headers": dict, "body": None, "raw": str, "status": (int, list), "expect": None, "tolerance": (int, float),
           "within_ms": (int, float), "save": dict, "needs": list}
+# What HTTP takes for a method or a header's name, and for a header's value.
+TOKEN, HEADER_VALUE = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", r"[\t -~\xa0-\xff]*"
+DEEPEST = 64
 TYPES = {str: "a string", dict: "an object", list: "a list", (int, float): "a number", (int, list): "a number or a list of these"}
 
 
@@ -95,10 +98,12 @@ def fill(value, variables):
     return value
 
 
-def check_rules(expected):
+def check_rules(expected, depth=0):
     """Raises BadCases where a rule in what is expected can hold of nothing."""
+    if depth > DEEPEST:
+        raise BadCases(f"`expect` is over {DEEPEST} levels deep, which no answer is")
     for value in expected.values() if isinstance(expected, dict) else expected if isinstance(expected, list) else []:
-        check_rules(value)
+        check_rules(value, depth + 1)
     if not (isinstance(expected, dict) and len(expected) == 1 and next(iter(expected)).startswith("$")):
         return
     (rule, argument), = expected.items()
@@ -135,10 +140,10 @@ def check_case(case):
             raise BadCases(f"`{name}` must hold strings")
     if not re.fullmatch(r"/[!-~]*", case["path"]):
         raise BadCases("`path` must begin with / and be of visible ASCII characters")
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", case.get("method", "GET")):
+    if not re.fullmatch(TOKEN, case.get("method", "GET")):
         raise BadCases("`method` must be a token of HTTP")
     for name, value in case.get("headers", {}).items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~\xa0-\xff]*", value):
+        if not re.fullmatch(TOKEN, name) or not re.fullmatch(HEADER_VALUE, value):
             raise BadCases(f"`headers`: {json.dumps(name)}: {json.dumps(value)} is no header of HTTP")
     if re.search("[\ud800-\udfff]", case.get("raw", "")):
         raise BadCases("`raw` holds half of a surrogate pair, which UTF-8 has no bytes for")
@@ -151,7 +156,7 @@ def read_cases(path):
     try:
         with open(path, encoding="utf-8") as file:
             cases = json.load(file)["cases"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise BadCases(f"{path}: expected an object with the list `cases`: {problem}") from None
     if not isinstance(cases, list) or not cases:
         raise BadCases(f"{path}: `cases` must be a list with at least one case")
@@ -165,10 +170,15 @@ def read_cases(path):
 
 class Client:
     def __init__(self, url, timeout, ca_cert, api_key=None):
-        target = urllib.parse.urlsplit(url)
-        if target.scheme not in ("http", "https") or not target.hostname:
+        try:
+            target = urllib.parse.urlsplit(url)
+            self.host, self.port, self.timeout = target.hostname, target.port, timeout
+        except ValueError:
+            target = None
+        if not target or target.scheme not in ("http", "https") or not target.hostname:
             raise BadCases(f"--url: '{url}' is not http://HOST:PORT or https://HOST:PORT")
-        self.host, self.port, self.timeout = target.hostname, target.port, timeout
+        if api_key and not re.fullmatch(HEADER_VALUE, api_key):
+            raise BadCases("DISTILD_API_KEY holds what a header of HTTP cannot, such as the end of a line")
         self.tls = ssl.create_default_context(cafile=ca_cert) if target.scheme == "https" else None
         self.prefix = target.path.rstrip("/")
         self.headers = {"X-API-Key": api_key} if api_key else {}

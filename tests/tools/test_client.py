@@ -136,7 +136,12 @@ class Client(ServeCase):
                 self.assertIn(message, self.client(cases, "--check", code=2)[1])
             self.assertIn(message, self.client(cases, code=2)[1])
         self.assertIn(": 1 case\n", self.client([good], "--check", "--url", "http://127.0.0.1:9")[0])
-        self.assertIn("is not http://HOST:PORT", self.client([good], "--url", "localhost:8080", code=2)[1])
+        for levels, message in (70, "over 64 levels deep"), (100000, "recursion"):
+            deep = '{"cases": [{"name": "n", "path": "/", "status": 200, "expect": ' + levels * "[" + levels * "]" + "}]}"
+            self.assertIn(message, self.client(deep, code=2)[1])
+        for url in "localhost:8080", "http://h:port", "http://[h":
+            self.assertIn("is not http://HOST:PORT", self.client([good], "--url", url, code=2)[1])
+        self.assertIn("the end of a line", self.client([good], code=2, DISTILD_API_KEY="k\n")[1])
         self.assertIn("No such file", self.client(pathlib.Path("none.json"), code=2)[1])
 
 
