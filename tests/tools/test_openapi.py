@@ -2,10 +2,12 @@
 """GET /openapi.json, GET /docs, GET /metrics.json and POST /prediction of the real program: what is described is what is there."""
 
 import json
+import pathlib
 import re
+import tempfile
 import time
 
-from harness import SOURCE, main
+from harness import SOURCE, main, run
 from serving import ServeCase
 
 BUNDLED = str(SOURCE / "weights" / "sst2-minilm.distild")
@@ -110,6 +112,48 @@ class OpenApi(ServeCase):
                         self.assertEqual(faults(json.loads(data), content[kind]["schema"], document), [], (method, path, body))
                     answered += answer.status == 200
         self.assertGreater(answered, 10)
+
+    def statuses(self, server, document, headers=None):
+        """Each route but health as (method, path) with the status that it answers with these headers, which must be one described."""
+        found = {}
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if path == "/health":
+                    continue
+                connection = server.connect()
+                connection.request(method.upper(), path, "{}" if "requestBody" in operation else None, headers or {})
+                answer = connection.getresponse()
+                data = answer.read()
+                connection.close()
+                self.assertIn(str(answer.status), operation["responses"], (method, path, data))
+                found[method, path] = answer.status
+        return found
+
+    def test_what_any_route_may_answer_is_described(self):
+        """Over a rate, without a credential, with a key of another scope, with a timeout that is none; and what is described of these is answered."""
+        document = self.described(self.start())
+        operations = {(method, path): operation for path, methods in document["paths"].items() for method, operation in methods.items()}
+        described = {status: {route for route, operation in operations.items() if str(status) in operation["responses"]} for status in (401, 403, 429)}
+        server = self.start("--rate-limit", "1/h", SESSION_PASSWORD="correct horse")
+        server.ask("GET", "/")
+        limited = self.statuses(server, document)
+        self.assertEqual({route for route, status in limited.items() if status == 429}, described[429])
+        keys = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "keys"
+        predict, metrics, every = (run("keys", "new", scope.split(",")[-1], "--scope", scope, "--append", keys)[0].strip()
+                                   for scope in ("predict", "metrics", "predict,metrics,admin"))
+        server = self.start("--api-keys", str(keys), SESSION_PASSWORD="correct horse")
+        token = server.ask("POST", "/api/login", {"session_password": "correct horse"})[2]["access_token"]
+        refused = self.statuses(server, document)
+        self.assertEqual({route for route, status in refused.items() if status == 401}, described[401] - {("post", "/api/login")})
+        for key in (predict, metrics):
+            refused = self.statuses(server, document, {"X-API-Key": key})
+            self.assertLess({route for route, status in refused.items() if status == 403}, described[403])
+        late = {"X-Request-Timeout-Ms": "soon"}
+        refused = self.statuses(server, document, {"X-API-Key": every, **late})
+        for route in [("get", "/drift"), ("get", "/models"), ("post", "/admin/models/reload"), ("post", "/predict")]:
+            self.assertEqual(refused[route], 400, route)
+        refused = self.statuses(server, document, {"Authorization": f"Bearer {token}", **late})
+        self.assertEqual(refused["post", "/api/recommend"], 400)
 
     def test_page_needs_nothing_from_elsewhere(self):
         server = self.start()
