@@ -20,14 +20,14 @@ static distil_status read_row(const distil_catalogue *catalogue, const cJSON *ro
     *score = (struct server_score){.item = -1};
     if (!cJSON_IsNumber(age) || age->valuedouble < 0 || age->valuedouble > SERVER_AGE_MOST ||
         age->valuedouble != age->valueint)
-        bad = "age: a whole number from 0 to 130";
+        bad = "age`: a whole number from 0 to 130";
     else if (!cJSON_IsString(gender) || server_gender_find(gender->valuestring) < 0)
-        bad = "gender: M, F or O";
+        bad = "gender`: M, F or O";
     else if (!cJSON_IsString(occupation) || server_occupation_find(occupation->valuestring) < 0)
-        bad = "occupation: one of those of POST /api/recommend";
+        bad = "occupation`: one of those of POST /api/recommend";
     else if (!cJSON_IsString(movie) ||
              (score->item = (int)distil_catalogue_find(catalogue, movie->valuestring)) < 0)
-        bad = "movie: an id of the catalogue";
+        bad = "movie`: an id of the catalogue";
     if (bad)
         return distil_fail(error, DISTIL_FORMAT, "`%sdata[%d].%s is expected", where, number, bad);
     score->profile =

@@ -85,10 +85,10 @@ class Gate(unittest.TestCase):
         self.assertGreater(found["score"], 0.8)
         self.assertEqual((found["measure"], found["rows"]), ("R^2", 32))
         self.assertIn("PASS", self.gate({**tests, "expected_score": found["score"]}, "--catalogue", catalogue))
-        for change, message in [({"learn": None}, "`learn`"), ({"data": [{**rows[0], "age": 131}], "target": [1]}, "`data[0].age"),
-                                ({"data": [{**rows[0], "movie": "none"}], "target": [1]}, "`data[0].movie"),
+        for change, message in [({"learn": None}, "`learn`"), ({"data": [{**rows[0], "age": 131}], "target": [1]}, "`data[0].age`: "),
+                                ({"data": [{**rows[0], "movie": "none"}], "target": [1]}, "`data[0].movie`: "),
                                 ({"data": rows[:1], "target": [6]}, "`target[0]`"),
-                                ({"learn": {"data": [{**rows[0], "gender": "X"}], "target": [1]}}, "`learn.data[0].gender")]:
+                                ({"learn": {"data": [{**rows[0], "gender": "X"}], "target": [1]}}, "`learn.data[0].gender`: M, F or O is expected")]:
             with self.subTest(message):
                 self.assertIn(message, self.gate({**tests, **change}, "--catalogue", catalogue, code=1))
 
