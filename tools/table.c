@@ -134,6 +134,10 @@ static distil_status read_item(struct reader *reader, const struct cells *cells)
     if (cells->length[reader->id] == 0)
         return distil_fail(reader->error, DISTIL_FORMAT, "%s, line %ld: the id is empty", file,
                            line);
+    if (cells->length[reader->id] > WEIGHTS_CATALOGUE_ID_MAX)
+        return distil_fail(reader->error, DISTIL_FORMAT,
+                           "%s, line %ld: the id has %zu bytes, at most %d may be", file, line,
+                           cells->length[reader->id], WEIGHTS_CATALOGUE_ID_MAX);
     for (int i = 0; i < table->columns; i++) {
         int from = place(reader, i);
         if (memchr(cells->start[from], '\0', cells->length[from]) ||

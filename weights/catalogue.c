@@ -208,6 +208,11 @@ static distil_status check_order(const struct weights_catalogue *catalogue, dist
                 "%s: tensor order: element %ld: expected an id after '%.100s', found "
                 "'%.100s'",
                 catalogue->path, i, before ? before : "", id);
+        if (strlen(id) > WEIGHTS_CATALOGUE_ID_MAX)
+            return distil_fail(error, DISTIL_FORMAT,
+                               "%s: item %ld ('%.60s...'): its id has %zu bytes, at most %d may be",
+                               catalogue->path, (long)item + 1, id, strlen(id),
+                               WEIGHTS_CATALOGUE_ID_MAX);
         before = id;
     }
     return DISTIL_OK;

@@ -11,7 +11,8 @@
 enum {
     WEIGHTS_CATALOGUE_ITEMS_MAX = 1 << 30,
     WEIGHTS_CATALOGUE_WIDTH_MAX = 1 << 16,
-    WEIGHTS_CATALOGUE_COLUMNS_MAX = 64
+    WEIGHTS_CATALOGUE_COLUMNS_MAX = 64,
+    WEIGHTS_CATALOGUE_ID_MAX = 1024 /* bytes: an id is kept with each score, and sent back */
 };
 
 /* The strings of a catalogue: of each item one for each column, the first of which is its id. */
@@ -69,7 +70,8 @@ struct weights_catalogue_source {
 
 struct weights_catalogue_writer;
 
-/* Checks the table: ids are there and unlike each other, all is UTF-8. The table must outlive the writer. */
+/* Checks the table: ids are there, not over WEIGHTS_CATALOGUE_ID_MAX and unlike each other, all is UTF-8. The table must
+ * outlive the writer. */
 distil_status weights_catalogue_begin(struct weights_catalogue_writer **writer,
                                       const struct weights_catalogue_source *source,
                                       const char *path, distil_error *error);

@@ -37,6 +37,11 @@ static distil_status check_cells(const struct weights_catalogue_writer *writer)
             if (column == 0 && !*cell)
                 return distil_fail(writer->error, DISTIL_INVALID, "%s: item %ld: its id is empty",
                                    writer->source.name, item + 1);
+            if (column == 0 && strlen(cell) > WEIGHTS_CATALOGUE_ID_MAX)
+                return distil_fail(writer->error, DISTIL_INVALID,
+                                   "%s: item %ld: its id has %zu bytes, at most %d may be",
+                                   writer->source.name, item + 1, strlen(cell),
+                                   WEIGHTS_CATALOGUE_ID_MAX);
             if (!weights_utf8_valid(cell, strlen(cell)))
                 return distil_fail(writer->error, DISTIL_INVALID,
                                    "%s: item %ld: column %.60s: not valid UTF-8",

@@ -146,6 +146,7 @@ class Refused(CatalogueCase):
             (["id\ttext", "a\tb\tc"], "items.tsv, line 2: expected 2 columns as in the header, found 3"),
             (["id\ttext", "", "a"], "items.tsv, line 3: expected 2 columns as in the header, found 1"),
             (["id\ttext", "\tb"], "items.tsv, line 2: the id is empty"),
+            (["id\ttext", "a\tb", "é" * 512 + "c\td"], "items.tsv, line 3: the id has 1025 bytes, at most 1024 may be"),
             (["id\ttext"], "items.tsv: no items"),
             (["id\ttext", "a\tb", "c\td", "a\te"], "items.tsv: items 1 and 3 have the same id 'a'"),
             (["\t".join(["id", *map(str, range(64))])], "items.tsv, line 1: expected at most 64 columns, found 65"),

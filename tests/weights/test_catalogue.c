@@ -20,7 +20,7 @@ static const char *const cells[ITEMS][COLUMNS] = {{"lamp-2", "a brass lamp", "Or
 static const char digest[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 static char *directory;
-static char strings[400];
+static char strings[400 + WEIGHTS_CATALOGUE_ID_MAX + 2];
 static uint64_t offsets[ITEMS * COLUMNS];
 static struct weights_catalogue_source source;
 
@@ -193,6 +193,9 @@ START_TEST(refuses_what_makes_no_catalogue)
     begin_refused("items.tsv: items 2 and 5 have the same id 'chair'");
     offsets[4 * COLUMNS] = offsets[1 * COLUMNS + 2];
     begin_refused("items.tsv: item 5: its id is empty");
+    memset(strings + source.table.string_bytes, 'z', WEIGHTS_CATALOGUE_ID_MAX + 1);
+    offsets[4 * COLUMNS] = source.table.string_bytes;
+    begin_refused("items.tsv: item 5: its id has 1025 bytes, at most 1024 may be");
     strings[1] = (char)0xc3;
     begin_refused("items.tsv: item 1: column id: not valid UTF-8");
     source.table.items = 0;
@@ -348,6 +351,12 @@ START_TEST(refuses_malformed_data)
     refused(DISTIL_FORMAT, "tensor strings: the last string does not end");
     edit_data("\"strings\"", 0, "\xff", 1);
     refused(DISTIL_FORMAT, "tensor strings: not valid UTF-8");
+    offsets[ITEMS * COLUMNS - 1] = end; /* a long text, which becomes the last id */
+    memset(strings + end, 'z', WEIGHTS_CATALOGUE_ID_MAX + 1);
+    source.table.string_bytes += WEIGHTS_CATALOGUE_ID_MAX + 2;
+    edit_data("\"offsets\"", (ITEMS - 1) * COLUMNS * sizeof end, &end, sizeof end);
+    refused(DISTIL_FORMAT, "item 5 ('zzz");
+    refused(DISTIL_FORMAT, "its id has 1025 bytes, at most 1024 may be");
     source.dtype = WEIGHTS_I8;
     const float bad = NAN;
     edit_data("\"vectors.scale\"", 4, &bad, sizeof bad);
