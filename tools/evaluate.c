@@ -9,8 +9,9 @@
 
 struct evaluate_settings {
     struct tool_model_settings model;
-    const char *output, *text_column, *label_column, *positive_from, *tests, *catalogue;
-    double min_accuracy, error_tolerance;
+    const char *output, *text_column, *label_column, *positive_from, *tests, *catalogue,
+        *error_tolerance;
+    double min_accuracy;
     long batch;
     bool jsonl;
     int format;
@@ -41,14 +42,12 @@ static const struct tool_option options[] = {
              "model must reach to within --error-tolerance, computed in fp32 unless --precision "
              "says otherwise"},
     {.name = "error-tolerance",
-     .kind = TOOL_REAL,
+     .kind = TOOL_TEXT,
      .offset = offsetof(struct evaluate_settings, error_tolerance),
      .value = "X",
-     .low = -1,
-     .high = 1,
-     .fallback = "-1",
-     .help = "How far the score may be from expected_score; -1 is 1e-5 in fp32, and in other "
-             "precisions 0.005, with for an accuracy of N rows 3 sqrt(0.01 / N) more"},
+     .help = "How far the score may be from expected_score, from 0 to 1; without it 1e-5 in fp32, "
+             "and in other precisions 0.005, with for an accuracy of N rows 3 sqrt(0.01 / N) "
+             "more"},
     {.name = "catalogue",
      .kind = TOOL_TEXT,
      .offset = offsetof(struct evaluate_settings, catalogue),
@@ -183,11 +182,16 @@ static void print_table(const struct figures *figures)
 
 static int run_gate(const struct evaluate_settings *settings)
 {
+    const char *text = settings->error_tolerance;
+    char *end = NULL;
+    double tolerance = text ? strtod(text, &end) : -1;
+    if (text && (end == text || *end || !(tolerance >= 0 && tolerance <= 1)))
+        return tool_misused("evaluate", "--error-tolerance: expected a number from 0 to 1");
     const struct tool_gate gate = {.path = settings->tests,
                                    .catalogue = settings->catalogue,
                                    .output = settings->output,
                                    .model = settings->model,
-                                   .tolerance = settings->error_tolerance,
+                                   .tolerance = tolerance,
                                    .json = settings->format == TOOL_JSON};
     return tool_gate_run(&gate);
 }

@@ -106,6 +106,8 @@ class Gate(unittest.TestCase):
                 self.assertIn(message, told)
                 if message != "--catalogue":
                     self.assertIn("tests.json: ", told)
+        for tolerance in ("-1", "-0.001", "nan", "1.5", "inf", "x"):
+            self.assertIn("--error-tolerance: expected a number from 0 to 1", self.gate(good, "--model", BUNDLED, "--error-tolerance", tolerance, code=2))
         run("evaluate", "--tests", self.folder / "none.json", code=1)
         run("evaluate", "--tests", self.written(good), "data.tsv", code=2)
         run("evaluate", code=2)
