@@ -282,12 +282,19 @@ static void write_page(FILE *out, const void *report)
     server_drift_write_html(out, report);
 }
 
-static void print_gauges(const struct drift *drift)
+/* Labelled as a server does it: by the name of the model whose predictions are compared. */
+static distil_status print_gauges(const struct drift *drift, distil_error *error)
 {
-    const char *name = drift->settings->model_name;
-    const struct server_drift_gauges gauges =
-        server_drift_take_gauges(name ? name : "default", &drift->report);
+    const struct server_drift_names *models = &drift->current.models;
+    const char *model = models->count > 0 ? models->names[0] : "";
+    const size_t length = strcspn(model, " "); /* a digest may follow */
+    char *name = length > 0 ? strndup(model, length) : strdup("default");
+    if (!name)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the gauges");
+    const struct server_drift_gauges gauges = server_drift_take_gauges(name, &drift->report);
     server_drift_write_gauges(stdout, &gauges, 1);
+    free(name);
+    return DISTIL_OK;
 }
 
 static distil_status show(const struct drift *drift, distil_error *error)
@@ -297,7 +304,7 @@ static distil_status show(const struct drift *drift, distil_error *error)
     if (settings->format == TOOL_JSON)
         status = print_json(drift, error);
     else if (settings->format == GAUGES)
-        print_gauges(drift);
+        status = print_gauges(drift, error);
     else
         print_table(drift);
     if (!status)

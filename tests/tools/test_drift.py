@@ -137,6 +137,9 @@ class Files(unittest.TestCase):
         self.assertRegex(table, r"(?m)^tokens +wasserstein +\d.*yes$")
         self.assertRegex(table, r"(?m)^drift: \d of 4 columns drifted$")
         gauges, _ = self.compare(self.shifted, "--prometheus", "--model-name", "reviews", code=DRIFTED)
+        self.assertEqual(self.compare(self.shifted, "--prometheus", code=DRIFTED)[0], gauges)  # by the name in the rows
+        unnamed = write(self.path / "unnamed.jsonl", [{k: v for k, v in json.loads(line).items() if k != "model"} for line in self.shifted.read_text().splitlines()])
+        self.assertIn('distild_drift_detected{model="default"} 1\n', self.compare(unnamed, "--prometheus", code=DRIFTED)[0])
         self.assertIn('distild_drift_detected{model="reviews"} 1\n', gauges)
         self.assertRegex(gauges, r'distild_drift_score\{model="reviews",column="tokens"\} 0\.\d+\n')
         self.assertIn('distild_drift_score{model="reviews",column="embedding"} NaN\n', gauges)
