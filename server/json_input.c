@@ -128,6 +128,19 @@ const char *server_json_type(const cJSON *value)
     return "nothing";
 }
 
+const char *server_json_number(double value, char text[SERVER_JSON_NUMBER])
+{
+    int digits;
+    if (isinf(value))
+        return value > 0 ? "a number too large" : "a number too far below 0";
+    for (digits = 15; digits <= 17; digits++) {
+        snprintf(text, SERVER_JSON_NUMBER, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    return text;
+}
+
 /* The field's value; NULL where it is absent or null. */
 static const cJSON *given(const cJSON *object, const char *field)
 {
@@ -167,14 +180,15 @@ bool server_json_get_number(const cJSON *object, const char *field, double low, 
                             double *value, struct server_problem *problem)
 {
     const cJSON *found = given(object, field);
+    char text[SERVER_JSON_NUMBER];
     if (found && !cJSON_IsNumber(found)) {
         server_problem_set(problem, field, "`%s` must be a number, not %s", field,
                            server_json_type(found));
         return false;
     }
     if (found && !(found->valuedouble >= low && found->valuedouble <= high)) {
-        server_problem_set(problem, field, "`%s` must be a number from %g to %g, not %g", field,
-                           low, high, found->valuedouble);
+        server_problem_set(problem, field, "`%s` must be a number from %g to %g, not %s", field,
+                           low, high, server_json_number(found->valuedouble, text));
         return false;
     }
     if (found)
@@ -186,6 +200,7 @@ bool server_json_get_integer(const cJSON *object, const char *field, long low, l
                              long *value, struct server_problem *problem)
 {
     const cJSON *found = given(object, field);
+    char text[SERVER_JSON_NUMBER];
     if (found && !cJSON_IsNumber(found)) {
         server_problem_set(problem, field, "`%s` must be a whole number, not %s", field,
                            server_json_type(found));
@@ -193,8 +208,8 @@ bool server_json_get_integer(const cJSON *object, const char *field, long low, l
     }
     if (found && !(found->valuedouble >= (double)low && found->valuedouble <= (double)high &&
                    found->valuedouble == floor(found->valuedouble))) {
-        server_problem_set(problem, field, "`%s` must be a whole number from %ld to %ld, not %.17g",
-                           field, low, high, found->valuedouble);
+        server_problem_set(problem, field, "`%s` must be a whole number from %ld to %ld, not %s",
+                           field, low, high, server_json_number(found->valuedouble, text));
         return false;
     }
     if (found)

@@ -42,6 +42,11 @@ cJSON *server_json_parse(const char *data, size_t length, struct server_problem 
 /* "a string", "an array", ... */
 const char *server_json_type(const cJSON *value);
 
+enum { SERVER_JSON_NUMBER = 32 };
+
+/* What a message calls a number that was given: by as many digits as tell it from others, or "a number too large". */
+const char *server_json_number(double value, char text[SERVER_JSON_NUMBER]);
+
 /* Each reads a field of an object: true where the field is absent or null (leaving *value alone) or
  * of the type; false with *problem set otherwise. */
 bool server_json_get_bool(const cJSON *object, const char *field, bool *value,

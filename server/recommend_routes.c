@@ -32,6 +32,7 @@ static bool get(struct server_exchange *exchange, const cJSON *root, const char 
 static bool get_integer(struct server_exchange *exchange, const cJSON *value, const char *field,
                         int low, int high, int *number)
 {
+    char text[SERVER_JSON_NUMBER];
     if (!cJSON_IsNumber(value)) {
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, field,
                     "`%s` must be a whole number from %d to %d, not %s", field, low, high,
@@ -41,8 +42,8 @@ static bool get_integer(struct server_exchange *exchange, const cJSON *value, co
     if (!(value->valuedouble >= low && value->valuedouble <= high) ||
         value->valuedouble != trunc(value->valuedouble)) {
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, field,
-                    "`%s` must be a whole number from %d to %d, not %.10g", field, low, high,
-                    value->valuedouble);
+                    "`%s` must be a whole number from %d to %d, not %s", field, low, high,
+                    server_json_number(value->valuedouble, text));
         return false;
     }
     *number = (int)value->valuedouble;

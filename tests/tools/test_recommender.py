@@ -232,6 +232,10 @@ class Recommender(ServeCase):
             for value in values:
                 status, answer = user.ask("/api/recommend", {**good, field: value})
                 self.assertEqual((status, answer.get("field"), answer["error_type"]), (400, field, "Validation"), (field, value))
+        for age, told in (("130.0000000001", "130.0000000001"), ("131.0", "131"), ("1e300", "1e+300"), ("1e999", "a number too large"),
+                          ("-1e999", "a number too far below 0")):
+            error = user.ask("/api/recommend", f'{{"age":{age},"gender":"M","occupation":"none"}}'.encode())[1]["error"]
+            self.assertEqual(error, f"`age` must be a whole number from 0 to 130, not {told}")
         for field in good:
             status, answer = user.ask("/api/recommend", {name: value for name, value in good.items() if name != field})
             self.assertEqual((status, answer["field"]), (400, field))
