@@ -158,8 +158,9 @@ static void read_elsewhere(struct server_http_exchange *http)
 
 bool server_http_shed(struct server_exchange *exchange)
 {
+    const struct server_route *route = exchange->route;
     int64_t wait;
-    if (!exchange->route->needs_model || !exchange->route->json_body ||
+    if (!route->needs_model || !route->json_body || route->may_skip_queue ||
         !server_queue_full(exchange->server->queue, &wait))
         return false;
     server_fail_overloaded(exchange, SERVER_ROOM_FULL, wait);

@@ -67,6 +67,7 @@ static const struct server_route routes[] = {
      .handle = server_handle_similar,
      .json_body = true,
      .needs_model = true,
+     .may_skip_queue = true,
      .needs = SERVER_SCOPE_PREDICT},
     {.method = "POST",
      .path = "/admin/models/reload",

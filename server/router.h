@@ -13,10 +13,11 @@ struct server_route {
     const char *method; /* GET answers HEAD as well */
     const char *path;
     void (*handle)(struct server_exchange *exchange);
-    bool json_body;   /* the body must be of type application/json, where one is given */
-    bool needs_model; /* answered 503 while the models are loaded */
-    unsigned needs;   /* enum server_scope, of which a caller must have one; 0: nothing */
-    bool unlimited;   /* no rate limit applies */
+    bool json_body;      /* the body must be of type application/json, where one is given */
+    bool needs_model;    /* answered 503 while the models are loaded */
+    bool may_skip_queue; /* it is read while the queue is full: it may compute no text */
+    unsigned needs;      /* enum server_scope, of which a caller must have one; 0: nothing */
+    bool unlimited;      /* no rate limit applies */
 };
 
 /* NULL where there is none; *allow is then set to the methods the path has, or to NULL where it has

@@ -50,7 +50,8 @@ static void write_catalogue(const char *path, char prefix)
     weights_catalogue_close(writer);
 }
 
-static void set_up(struct searching *s)
+/* max_queue: texts that may wait; 0: as many as by default. */
+static void set_up_queue(struct searching *s, const char *model, int max_queue)
 {
     int fd;
     memset(s, 0, sizeof(*s));
@@ -59,10 +60,17 @@ static void set_up(struct searching *s)
     ck_assert_int_ge(fd, 0);
     close(fd);
     write_catalogue(s->path, 'a');
-    prepare(&s->f, "fake");
+    prepare(&s->f, model);
     s->f.options.catalogue = s->path;
+    if (max_queue > 0)
+        s->f.options.max_queue = max_queue;
     begin(&s->f);
     load(&s->f);
+}
+
+static void set_up(struct searching *s)
+{
+    set_up_queue(s, "fake", 0);
 }
 
 static void tear_down(struct searching *s)
@@ -195,6 +203,41 @@ static void ask(int port, const char *body, int status, const char *part)
     expect_reply(&reply, status, part);
 }
 
+START_TEST(what_computes_no_text_is_answered_while_texts_are_refused)
+{
+    static const char text[] =
+        "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"text\":\"x\"}";
+    enum { LARGE = 8000 };
+    static char body[LARGE + 1];
+    struct searching s;
+    struct client computed, waiting;
+    struct reply reply;
+    int length = snprintf(body, sizeof(body), "{\"top_k\":1,\"vector\":[0,1");
+    for (int i = 2; i < WIDTH; i++)
+        length += snprintf(body + length, sizeof(body) - (size_t)length, ",0");
+    length += snprintf(body + length, sizeof(body) - (size_t)length, "]}");
+    memset(body + length, ' ', (size_t)(LARGE - length)); /* it is read on another thread */
+    set_up_queue(&s, "fake:gate", 1);
+    fake_shut();
+    ck_assert(client_open(&computed, s.f.port) && client_send_text(&computed, text));
+    wait_until(fake_at_gate() == 1);
+    ck_assert(client_open(&waiting, s.f.port) && client_send_text(&waiting, text));
+    wait_for_suspended(&s.f, 2);
+    request(s.f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
+    expect_reply(&reply, 503, "the queue is full: 1 texts");
+    ask(s.f.port, "{\"id\":\"a7\",\"top_k\":1}", 200, "a71");
+    ask(s.f.port, body, 200, "{\"items\":[{\"id\":\"a1\",\"score\":1}]}");
+    fake_open();
+    client_read(&computed, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_read(&waiting, false, &reply);
+    expect_reply(&reply, 200, "sentiment");
+    client_close(&computed);
+    client_close(&waiting);
+    tear_down(&s);
+}
+END_TEST
+
 /* Waits until the catalogue has been reloaded so often, and as often in vain. */
 static void wait_for_reloads(struct searching *s, unsigned succeeded, unsigned failed)
 {
@@ -253,6 +296,7 @@ int main(void)
     const TTest *const tests[] = {
         a_full_queue_is_said_at_once,
         a_deadline_that_passes_ends_a_search,
+        what_computes_no_text_is_answered_while_texts_are_refused,
         another_catalogue_takes_the_place_of_the_one_before,
     };
     return run_tests("similar", 120, tests, sizeof(tests) / sizeof(*tests));
