@@ -390,7 +390,9 @@ static void print_table(const struct fit *run)
 
 static distil_status fit(struct fit *run, distil_error *error)
 {
-    distil_status status = read_data(run, error);
+    distil_status status = tool_can_save(run->settings->output, error);
+    if (!status)
+        status = read_data(run, error);
     if (!status)
         status =
             tool_embedder_open(&run->encoder, &run->settings->model, run->settings->batch, error);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/distil.h"
+#include "tools/output.h"
 
 /* Few and short: they are computed at every start. */
 static const char *const texts[] = {"a charming and often affecting journey",
@@ -106,7 +107,10 @@ distil_status tool_golden_write(const struct weights_model *model, const char *p
         return weights_write(model, path, dtype, NULL, progress, context, error);
     if (snprintf(first, sizeof first, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof first)
         return distil_fail(error, DISTIL_INVALID, "%s: the path is too long", path);
-    distil_status status = weights_write(model, first, dtype, NULL, NULL, NULL, error);
+    distil_status status = tool_can_save(path, error); /* a message names it, and not the first */
+    if (status)
+        return status;
+    status = weights_write(model, first, dtype, NULL, NULL, NULL, error);
     if (!status)
         status = record_file(first, &recorded, error);
     if (!status || status == DISTIL_NOT_FINITE) {

@@ -156,6 +156,14 @@ distil_status tool_flush(FILE *out, distil_error *error)
     return distil_fail(error, DISTIL_IO, "standard output: %s", strerror(errno));
 }
 
+distil_status tool_can_save(const char *path, distil_error *error)
+{
+    struct weights_replacement file;
+    distil_status status = weights_replacement_open(&file, path, 0666, error);
+    weights_replacement_close(&file);
+    return status;
+}
+
 distil_status tool_save(const char *path, void (*write)(FILE *out, const void *context),
                         const void *context, distil_error *error)
 {

@@ -37,6 +37,8 @@ void tool_padded(FILE *out, const char *text, int width);
 /* Writes a file beside its place and moves it there once all of it is on the disk, so that a reader never sees half of it. */
 distil_status tool_save(const char *path, void (*write)(FILE *out, const void *context),
                         const void *context, distil_error *error);
+/* Refuses a path that no file can be written to, before the work whose result is to go there. */
+distil_status tool_can_save(const char *path, distil_error *error);
 
 /* Flushes out, standard output, and says whether everything reached it. */
 distil_status tool_flush(FILE *out, distil_error *error);

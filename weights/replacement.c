@@ -55,14 +55,14 @@ static distil_status open_temporary(struct weights_replacement *replacement, mod
     }
     distil_status status = DISTIL_OK;
     if (fd < 0) {
-        status = fail(temporary, "create", error);
+        status = weights_replacement_fail(replacement, "create", error);
         free(temporary); /* not ours to remove */
         return status;
     }
     replacement->temporary = temporary;
     replacement->out = fdopen(fd, "w");
     if (!replacement->out) {
-        status = fail(temporary, "open", error);
+        status = weights_replacement_fail(replacement, "open", error);
         close(fd);
     }
     return status;

@@ -55,13 +55,15 @@ static distil_status find_header(const struct weights_safetensors *file, size_t 
         stated |= (uint64_t)mapping->data[i] << 8 * i;
     if (stated > HEADER_MAX)
         return distil_fail(error, DISTIL_FORMAT,
-                           "%s: header length: expected at most %zu bytes, found %llu", file->path,
-                           HEADER_MAX, (unsigned long long)stated);
+                           "%s: expected a safetensors file, such as a model or a catalogue, found "
+                           "something else: its header would have %llu bytes, at most %zu may be",
+                           file->path, (unsigned long long)stated, HEADER_MAX);
     if (stated > mapping->size - 8)
         return distil_fail(
             error, DISTIL_FORMAT,
-            "%s: header length: expected at most the %zu bytes that follow, found %llu", file->path,
-            mapping->size - 8, (unsigned long long)stated);
+            "%s: expected a safetensors file, such as a model or a catalogue, found something else "
+            "or a part of one: its header would have %llu bytes, and %zu follow",
+            file->path, (unsigned long long)stated, mapping->size - 8);
     if (stated == 0 || mapping->data[8] != '{')
         return distil_fail(error, DISTIL_FORMAT, "%s: header: expected a JSON object", file->path);
     *length = (size_t)stated;

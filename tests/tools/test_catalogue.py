@@ -155,6 +155,8 @@ class Refused(CatalogueCase):
                 self.refused(message, "--vectors", good, items=self.items(lines))
         self.refused("line 2: column text: expected UTF-8", "--vectors", good, items=self.write("items.tsv", b"id\ttext\na\t\xff\n"))
         self.refused("No such file", "--vectors", good, items=self.folder / "none.tsv")
+        _, err = run("catalogue", "inspect", self.items(), code=1)
+        self.assertIn("items.tsv: expected a safetensors file, such as a model or a catalogue, found something else", err)
 
     def test_numpy_files(self):
         whole = npy(self.rows)

@@ -243,6 +243,11 @@ class Refused(FitCase):
         ):
             _, err = run("fit", data, "--encoder", self.encoder(), *options, code=2)
             self.assertIn(message, err)
+        missing = self.model.parent / "none" / "x.distild"
+        _, err = run("fit", data, "--encoder", self.encoder(), "-o", missing, code=1)
+        self.assertEqual(err, f"distild fit: {missing}: cannot create: No such file or directory\n")
+        _, err = run("convert", MODEL, "-o", missing, code=1)
+        self.assertEqual(err, f"distild convert: {missing}: cannot create: No such file or directory\n")
 
 
 if __name__ == "__main__":

@@ -312,7 +312,7 @@ START_TEST(refuses_other_safetensors)
     fixture_refused(fixture_path(directory, "model.safetensors"), DISTIL_FORMAT, 2,
                     "model.safetensors: ", "give the directory that has its config.json");
     fixture_refused(fixture_path(directory, "config.json"), DISTIL_FORMAT, 1,
-                    "config.json: header length");
+                    "config.json: expected a safetensors file, such as a model");
 }
 END_TEST
 

@@ -405,7 +405,7 @@ START_TEST(refuses_other_files)
     ck_assert_int_eq(weights_catalogue_open(&catalogue, fixture_path(directory, "none"), &error),
                      DISTIL_NOT_FOUND);
     fixture_text(directory, "items.catalogue", "id\ttext\n");
-    refused(DISTIL_FORMAT, "header length");
+    refused(DISTIL_FORMAT, "expected a safetensors file, such as a model or a catalogue");
 }
 END_TEST
 

@@ -134,11 +134,11 @@ START_TEST(refuses_bad_lengths)
     refused("x", "expected a JSON object");
     memset(bytes, 0xff, 8);
     fixture_write(directory, "x", bytes, sizeof bytes);
-    refused("x", "header length: expected at most 104857600 bytes, found 18446744073709551615");
+    refused("x", "its header would have 18446744073709551615 bytes, at most 104857600 may be");
     memset(bytes, 0, 8);
     bytes[0] = 57;
     fixture_write(directory, "x", bytes, sizeof bytes);
-    refused("x", "header length: expected at most the 56 bytes that follow, found 57");
+    refused("x", "its header would have 57 bytes, and 56 follow");
 }
 END_TEST
 
