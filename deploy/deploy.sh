@@ -85,7 +85,7 @@ exists() {
 
 options=(--detach --name "$name" --restart on-failure:5 --publish "$mapping" --volume "$name-state:/var/lib/distild"
     --read-only --cap-drop ALL --security-opt no-new-privileges --memory "$memory" --pids-limit 512 --stop-timeout 40
-    --env "DISTILD_LOG_JSON=$json")
+    --env "DISTILD_LOG_JSON=$json" --env DISTILD_VERIFY=yes)
 if [[ $model != bundled ]]; then
     mounted=/models/$(basename "$model")
     options+=(--volume "$(realpath "$model"):$mounted:ro" --env "ML_MODEL_PATH=$mounted")

@@ -94,6 +94,11 @@ distil_status distil_catalogue_verify(const distil_catalogue *catalogue, distil_
     return weights_catalogue_verify(catalogue->file, error);
 }
 
+int distil_catalogue_same_file(const distil_catalogue *a, const distil_catalogue *b)
+{
+    return weights_catalogue_same(a->file, b->file);
+}
+
 void distil_catalogue_free(distil_catalogue *catalogue)
 {
     if (!catalogue)

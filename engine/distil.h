@@ -55,7 +55,7 @@ typedef enum { DISTIL_POOLING_MEAN, DISTIL_POOLING_CLS, DISTIL_POOLING_MAX } dis
 
 typedef struct {
     const char *path;
-    const char *digest; /* SHA-256 of the model file's contents; "" for a HuggingFace directory */
+    const char *digest;    /* SHA-256 that the model file states; "" for a HuggingFace directory */
     const char *precision; /* that computes */
     const char *cpu;       /* level that computes */
     distil_task task;
@@ -79,6 +79,9 @@ DISTIL_API distil_status distil_model_open(const char *path, const distil_option
 /* Reads the whole model file and compares its digest (DISTIL_FORMAT where it differs), which opening
  * does not. A HuggingFace directory states none; all of it was read when it was opened. */
 DISTIL_API distil_status distil_model_verify(const distil_model *model, distil_error *error);
+/* 1 where both were opened from one model file that nobody wrote to in between: device, inode, size and time of change.
+ * Digests do not say so, as they are what each file states. Else, and of HuggingFace directories always, 0. */
+DISTIL_API int distil_model_same_file(const distil_model *a, const distil_model *b);
 DISTIL_API void distil_model_free(distil_model *model);
 DISTIL_API const distil_info *distil_model_info(const distil_model *model);
 /* The name of label 0 <= i < label_count; NULL outside. */

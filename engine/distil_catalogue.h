@@ -28,7 +28,7 @@ typedef struct distil_catalogue distil_catalogue;
 
 typedef struct {
     const char *path;
-    const char *digest; /* SHA-256 of the file's contents */
+    const char *digest; /* SHA-256 of its contents that the file states */
     const char
         *encoder;      /* digest of the model file that made the vectors; "" where none is known */
     const char *dtype; /* that vectors are stored as: "fp32", "fp16" or "int8" */
@@ -47,6 +47,8 @@ DISTIL_API distil_status distil_catalogue_open(const char *path, distil_catalogu
 /* Reads the whole file: its digest, and that every vector has length 1. */
 DISTIL_API distil_status distil_catalogue_verify(const distil_catalogue *catalogue,
                                                  distil_error *error);
+/* 1 where both were opened from one file that nobody wrote to in between, as distil_model_same_file. */
+DISTIL_API int distil_catalogue_same_file(const distil_catalogue *a, const distil_catalogue *b);
 DISTIL_API void distil_catalogue_free(distil_catalogue *catalogue);
 DISTIL_API const distil_catalogue_facts *distil_catalogue_info(const distil_catalogue *catalogue);
 /* The name of column 0 <= i < columns; that of column 0 is "id". */

@@ -329,6 +329,11 @@ distil_status distil_model_verify(const distil_model *model, distil_error *error
     return *model->info.digest ? weights_verify(model->weights, error) : DISTIL_OK;
 }
 
+int distil_model_same_file(const distil_model *a, const distil_model *b)
+{
+    return weights_same(a->weights, b->weights);
+}
+
 void distil_model_free(distil_model *model)
 {
     if (!model)

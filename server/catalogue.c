@@ -63,8 +63,8 @@ void server_catalogue_push(struct server_catalogue *catalogue, struct server_sea
         search->handed.done(&search->handed);
 }
 
-distil_status server_catalogue_open(const char *path, int threads, struct server_catalogue **out,
-                                    distil_error *error)
+distil_status server_catalogue_open(const char *path, int threads, bool verify,
+                                    struct server_catalogue **out, distil_error *error)
 {
     struct server_catalogue *catalogue = calloc(1, sizeof(*catalogue));
     const distil_catalogue_facts *facts;
@@ -74,6 +74,8 @@ distil_status server_catalogue_open(const char *path, int threads, struct server
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the catalogue");
     server_handover_init(&catalogue->searches, MAX_WAITING);
     status = distil_catalogue_open(path, &catalogue->items, error);
+    if (!status && verify)
+        status = distil_catalogue_verify(catalogue->items, error);
     if (!status) {
         facts = distil_catalogue_info(catalogue->items);
         catalogue->large = facts->items >= LARGE / facts->width;

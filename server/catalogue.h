@@ -27,8 +27,8 @@ struct server_search {
     distil_error error;
 };
 
-/* threads: of the team for a large catalogue. */
-distil_status server_catalogue_open(const char *path, int threads,
+/* threads: of the team for a large catalogue. verify: the file is read whole, and refused where it is damaged. */
+distil_status server_catalogue_open(const char *path, int threads, bool verify,
                                     struct server_catalogue **catalogue, distil_error *error);
 /* Warns in the log where the first encoder that is served is another than the one that made the vectors. */
 void server_catalogue_check_encoder(const struct server_catalogue *catalogue,

@@ -144,8 +144,10 @@ distil_status server_model_open(struct server_model *model,
     model->name = options->name ? options->name : SERVER_DEFAULT_MODEL;
     model->info = distil_model_info(model->model);
     find_sentiment(model);
+    if (options->verify)
+        status = distil_model_verify(model->model, error);
     model->predictions = calloc((size_t)model->info->label_count + 1, sizeof(atomic_ullong));
-    if (!model->predictions)
+    if (!status && !model->predictions)
         status = distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the model's counters");
     if (!status)
         status = make_seats(model, lanes, batch_texts, error);

@@ -41,8 +41,8 @@ struct server_model {
     struct server_flow flows[SERVER_FLOWS];
 };
 
-/* Opens the model, with a seat for batches of batch_texts on each lane, and tests it on all cores. On
- * failure nothing is left open. */
+/* Opens the model, with a seat for batches of batch_texts on each lane, verifies it where the options
+ * ask for that, and tests it on all cores. On failure nothing is left open. */
 distil_status server_model_open(struct server_model *model,
                                 const struct server_model_options *options,
                                 const struct server_lanes *lanes, int batch_texts,

@@ -83,15 +83,17 @@ void server_models_free(struct server_models *models)
 }
 
 /* Opens a model, which nobody uses yet. */
-static distil_status open_held(const struct server_models *models, int i, struct held **held,
-                               distil_error *error)
+static distil_status open_held(const struct server_models *models, int i, bool verify,
+                               struct held **held, distil_error *error)
 {
     const struct server_options *options = models->options;
+    struct server_model_options chosen = options->models[i];
     distil_status status;
+    chosen.verify |= verify;
     *held = calloc(1, sizeof(**held));
     if (!*held)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for a model");
-    status = server_model_open(&(*held)->model, &options->models[i], models->lanes,
+    status = server_model_open(&(*held)->model, &chosen, models->lanes,
                                server_batch_texts(options->max_batch_tokens), error);
     if (status) {
         free(*held);
@@ -105,7 +107,7 @@ distil_status server_models_load(struct server_models *models, distil_error *err
     distil_status status = DISTIL_OK;
     int i;
     for (i = 0; i < models->count && !status; i++)
-        status = open_held(models, i, &models->each[i], error);
+        status = open_held(models, i, models->options->verify, &models->each[i], error);
     return status;
 }
 
@@ -126,19 +128,15 @@ distil_status server_models_swap(struct server_models *models, int i, struct ser
                                  enum server_swap *swap, distil_error *error)
 {
     struct held *held, *before = models->each[i]; /* replaced by this thread alone */
-    distil_status status = open_held(models, i, &held, error);
+    distil_status status = open_held(models, i, true, &held, error);
     if (status)
         return status;
-    if (*held->model.info->digest &&
+    /* The digest of the one before is what its file states: it may have been served unread, damaged. */
+    if (distil_model_same_file(held->model.model, before->model.model) &&
         strcmp(held->model.info->digest, before->model.info->digest) == 0) {
         *swap = SERVER_UNCHANGED;
         free_held(held);
         return DISTIL_OK;
-    }
-    status = distil_model_verify(held->model.model, error);
-    if (status) {
-        free_held(held);
-        return status;
     }
     server_queue_inherit(queue, &held->model, &before->model);
     server_model_inherit(&held->model, &before->model);

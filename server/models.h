@@ -20,13 +20,13 @@ distil_status server_models_create(const struct server_options *options,
 /* To be called when no model is in use any more. NULL is ignored. */
 void server_models_free(struct server_models *models);
 
-/* Opens all models. After an error none may be used. */
+/* Opens all models, and verifies them where the options ask for it. After an error none may be used. */
 distil_status server_models_load(struct server_models *models, distil_error *error);
 
 enum server_swap { SERVER_SWAPPED, SERVER_UNCHANGED };
 /* Opens model i anew, verifies it, puts it in the place of the one before, and returns when nobody
- * uses that any more and it is freed. A file with the digest of the model there is not taken
- * (*swap is SERVER_UNCHANGED). After an error everything is as it was. One call at a time. */
+ * uses that any more and it is freed. The file that the model there was opened from is not taken
+ * (*swap is SERVER_UNCHANGED), unless it was written to since. After an error everything is as it was. One call at a time. */
 distil_status server_models_swap(struct server_models *models, int i, struct server_queue *queue,
                                  enum server_swap *swap, distil_error *error);
 

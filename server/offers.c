@@ -21,15 +21,15 @@ static struct held *held_of(struct server_offer *offer)
     return (struct held *)(void *)offer;
 }
 
-distil_status server_offer_open(const char *path, int threads, struct server_offer **offer,
-                                distil_error *error)
+distil_status server_offer_open(const char *path, int threads, bool verify,
+                                struct server_offer **offer, distil_error *error)
 {
     struct held *held = calloc(1, sizeof(*held));
     distil_status status;
     *offer = NULL;
     if (!held)
         return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for the catalogue");
-    status = server_catalogue_open(path, threads, &held->offer.catalogue, error);
+    status = server_catalogue_open(path, threads, verify, &held->offer.catalogue, error);
     if (status) {
         free(held);
         return status;

@@ -16,9 +16,9 @@ struct server_offer {
         stock; /* its items; nothing is learned of them where nothing is recommended */
 };
 
-/* Opens the catalogue at path; threads as server_catalogue_open has them. */
-distil_status server_offer_open(const char *path, int threads, struct server_offer **offer,
-                                distil_error *error);
+/* Opens the catalogue at path; threads and verify as server_catalogue_open has them. */
+distil_status server_offer_open(const char *path, int threads, bool verify,
+                                struct server_offer **offer, distil_error *error);
 /* To be called when nobody uses it. NULL is ignored. */
 void server_offer_free(struct server_offer *offer);
 

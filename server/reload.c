@@ -58,24 +58,31 @@ static void reload_one(const struct server_reloader *reloader, int i,
     server_models_leave(settings->models, model);
 }
 
-/* Opens the catalogue anew and has the recommender learn it. *offer is NULL where the file is the one that is there. */
+/* Whether both were opened from one file that was not written to since. */
+static bool same_catalogue(const struct server_offer *a, const struct server_offer *b)
+{
+    return distil_catalogue_same_file(a->stock.items, b->stock.items) &&
+           strcmp(distil_catalogue_info(a->stock.items)->digest,
+                  distil_catalogue_info(b->stock.items)->digest) == 0;
+}
+
+/* Opens the catalogue anew, verifies it and has the recommender learn it. *offer is NULL where the file is the one that is
+ * there. */
 static distil_status open_offer(const struct server_reload_settings *settings,
                                 struct server_offer **offer, distil_error *error)
 {
     struct server_offer *now = server_offers_use(settings->offers);
-    distil_status status = server_offer_open(settings->catalogue, settings->threads, offer, error);
-    if (!status && strcmp(distil_catalogue_info((*offer)->stock.items)->digest,
-                          distil_catalogue_info(now->stock.items)->digest) == 0) {
+    distil_status status =
+        server_offer_open(settings->catalogue, settings->threads, true, offer, error);
+    if (!status && same_catalogue(*offer, now)) {
         server_offer_free(*offer);
         *offer = NULL;
     }
     server_offers_leave(settings->offers, now);
     if (status || !*offer)
         return status;
-    status = distil_catalogue_verify((*offer)->stock.items, error);
-    if (!status)
-        server_catalogue_check_encoder((*offer)->catalogue, settings->models, settings->log);
-    if (!status && settings->recommender)
+    server_catalogue_check_encoder((*offer)->catalogue, settings->models, settings->log);
+    if (settings->recommender)
         status = server_recommender_restock(settings->recommender, &(*offer)->stock, error);
     if (status)
         server_offer_free(*offer);

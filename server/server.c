@@ -308,7 +308,8 @@ static distil_status open_catalogue(struct server *server, distil_error *error)
     distil_status status;
     if (!options->catalogue)
         return DISTIL_OK;
-    status = server_offer_open(options->catalogue, options->threads, &offer, error);
+    status =
+        server_offer_open(options->catalogue, options->threads, options->verify, &offer, error);
     if (!status)
         server_catalogue_check_encoder(offer->catalogue, server->models, &options->log);
     if (!status)

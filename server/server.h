@@ -17,6 +17,7 @@ struct server_model_options {
     const char *name; /* by which requests ask for it; NULL: "default" */
     const char *path; /* model file or HuggingFace directory; NULL: the bundled model */
     distil_options engine;
+    bool verify; /* the file is read whole and compared with its digest before it is served */
 };
 
 /* Who may ask, and how often; see access.h. All NULL and false: everybody, but for admin routes. */
@@ -95,6 +96,7 @@ struct server_options {
     int drift_min_rows;           /* predictions that a comparison takes at least */
     const char *catalogue;        /* file of items to find and to recommend; NULL: none */
     const char *profile_template; /* file, see recommender.h; NULL: the usual words */
+    bool verify;                  /* every model and the catalogue, as at each reload */
     struct server_access_options access;
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     struct server_log log;

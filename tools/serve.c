@@ -22,6 +22,7 @@ struct serve_settings {
         max_batch_ms, max_client_batch, max_windows, max_body, max_connections,
         max_connections_per_address;
     const char *catalogue, *profile_template;
+    bool verify;
     long request_timeout_ms, max_request_timeout_ms;
     long header_timeout, body_timeout, min_rate, idle_timeout, drain_delay, drain_timeout;
     bool log_json, access_log;
@@ -179,6 +180,12 @@ static const struct tool_option options[] = {
      .value = "FILE",
      .help = "Line in which POST /api/recommend tells the encoder of a profile, with {age}, "
              "{gender} and {occupation}"},
+    {.name = "verify",
+     .kind = TOOL_FLAG,
+     .offset = offsetof(struct serve_settings, verify),
+     .help =
+         "Read every model file and the catalogue whole before they are served, and do not start "
+         "where one is not what its digest says, as is done at every reload"},
     {.name = "log-level",
      .kind = TOOL_CHOICE,
      .offset = offsetof(struct serve_settings, log_level),
@@ -397,6 +404,7 @@ static void set_limits(const struct serve_settings *settings, struct server_opti
     server->max_body = (size_t)settings->max_body;
     server->catalogue = settings->catalogue;
     server->profile_template = settings->profile_template;
+    server->verify = settings->verify;
     server->max_connections = (int)settings->max_connections;
     server->max_connections_per_address = (int)settings->max_connections_per_address;
     server->header_timeout_seconds = (int)settings->header_timeout;

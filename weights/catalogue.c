@@ -311,6 +311,11 @@ distil_status weights_catalogue_verify(const struct weights_catalogue *catalogue
     return status;
 }
 
+bool weights_catalogue_same(const struct weights_catalogue *a, const struct weights_catalogue *b)
+{
+    return weights_same_file(&a->private_->file.mapping, &b->private_->file.mapping);
+}
+
 const char *weights_catalogue_cell(const struct weights_catalogue_table *table, long item,
                                    int column)
 {

@@ -46,6 +46,8 @@ void weights_catalogue_free(struct weights_catalogue *catalogue);
 /* Reads the whole file: its digest, and that every vector has length 1. */
 distil_status weights_catalogue_verify(const struct weights_catalogue *catalogue,
                                        distil_error *error);
+/* Whether both were opened from one file that nobody wrote to in between. */
+bool weights_catalogue_same(const struct weights_catalogue *a, const struct weights_catalogue *b);
 /* The string of an item in a column. */
 const char *weights_catalogue_cell(const struct weights_catalogue_table *table, long item,
                                    int column);

@@ -34,7 +34,7 @@ static const char *kind_of(mode_t mode)
     return "a special file";
 }
 
-static distil_status open_regular(int *descriptor, size_t *size, const char *path,
+static distil_status open_regular(int *descriptor, struct stat *info, const char *path,
                                   distil_error *error)
 {
     /* O_NONBLOCK: a FIFO without a writer would otherwise hold open() for ever. */
@@ -44,32 +44,31 @@ static distil_status open_regular(int *descriptor, size_t *size, const char *pat
         return distil_fail(error, weights_errno_status(number), "%s: cannot open: %s", path,
                            strerror(number));
     }
-    struct stat info;
     distil_status status = DISTIL_OK;
-    if (fstat(fd, &info)) {
+    if (fstat(fd, info)) {
         int number = errno;
         status = distil_fail(error, DISTIL_IO, "%s: cannot examine: %s", path, strerror(number));
-    } else if (!S_ISREG(info.st_mode)) {
+    } else if (!S_ISREG(info->st_mode)) {
         status = distil_fail(error, DISTIL_FORMAT, "%s: expected a regular file, found %s", path,
-                             kind_of(info.st_mode));
+                             kind_of(info->st_mode));
     }
     if (status) {
         close(fd);
         return status;
     }
     *descriptor = fd;
-    *size = (size_t)info.st_size;
     return DISTIL_OK;
 }
 
 distil_status weights_map(struct weights_mapping *mapping, const char *path, distil_error *error)
 {
     int fd = -1;
-    size_t size = 0;
+    struct stat about;
     *mapping = (struct weights_mapping){.data = NULL};
-    distil_status status = open_regular(&fd, &size, path, error);
+    distil_status status = open_regular(&fd, &about, path, error);
     if (status)
         return status;
+    const size_t size = (size_t)about.st_size;
     if (size == 0) {
         close(fd);
         return distil_fail(error, DISTIL_FORMAT, "%s: the file is empty", path);
@@ -80,7 +79,7 @@ distil_status weights_map(struct weights_mapping *mapping, const char *path, dis
     if (data == MAP_FAILED)
         return distil_fail(error, weights_errno_status(number), "%s: cannot map: %s", path,
                            strerror(number));
-    *mapping = (struct weights_mapping){.data = data, .size = size, .base = data};
+    *mapping = (struct weights_mapping){.data = data, .size = size, .base = data, .about = about};
     return DISTIL_OK;
 }
 
@@ -91,15 +90,24 @@ void weights_unmap(struct weights_mapping *mapping)
     *mapping = (struct weights_mapping){.data = NULL};
 }
 
+bool weights_same_file(const struct weights_mapping *a, const struct weights_mapping *b)
+{
+    const struct stat *x = &a->about, *y = &b->about;
+    return x->st_dev == y->st_dev && x->st_ino == y->st_ino && x->st_size == y->st_size &&
+           x->st_mtim.tv_sec == y->st_mtim.tv_sec && x->st_mtim.tv_nsec == y->st_mtim.tv_nsec;
+}
+
 distil_status weights_read_file(char **text, size_t *length, const char *path, size_t limit,
                                 distil_error *error)
 {
     int fd = -1;
-    size_t size = 0, done = 0;
+    struct stat about;
+    size_t done = 0;
     char *bytes = NULL;
-    distil_status status = open_regular(&fd, &size, path, error);
+    distil_status status = open_regular(&fd, &about, path, error);
     if (status)
         return status;
+    const size_t size = (size_t)about.st_size;
     if (size > limit) {
         status = distil_fail(error, DISTIL_FORMAT, "%s: expected at most %zu bytes, found %zu",
                              path, limit, size);

@@ -158,6 +158,12 @@ distil_status weights_verify(const struct weights_model *model, distil_error *er
     return status;
 }
 
+bool weights_same(const struct weights_model *a, const struct weights_model *b)
+{
+    return a->private_->model_file && b->private_->model_file &&
+           weights_same_file(&a->private_->files[0].mapping, &b->private_->files[0].mapping);
+}
+
 void weights_each(const struct weights_model *model,
                   void (*visit)(void *context, const struct weights_entry *entry), void *context)
 {

@@ -148,6 +148,8 @@ distil_status weights_write(const struct weights_model *model, const char *path,
 
 /* Reads the whole file and compares its digest with the one that it states; DISTIL_FORMAT where they differ. */
 distil_status weights_verify(const struct weights_model *model, distil_error *error);
+/* Whether both were opened from one model file that nobody wrote to in between; never of HuggingFace directories. */
+bool weights_same(const struct weights_model *a, const struct weights_model *b);
 
 /* One tensor of a file, for listings. */
 struct weights_entry {

@@ -152,6 +152,11 @@ distil_status distil_model_verify(const distil_model *model, distil_error *error
     return DISTIL_OK;
 }
 
+int distil_model_same_file(const distil_model *a, const distil_model *b)
+{
+    return strcmp(a->path, b->path) == 0;
+}
+
 distil_status distil_self_test(distil_session *session, distil_error *error)
 {
     if (strstr(session->model->path, ":wrong"))

@@ -137,6 +137,46 @@ START_TEST(what_cannot_be_loaded_changes_nothing)
 }
 END_TEST
 
+/* A digest is what a file states: neither another file nor a damaged one is taken for the one that is served. */
+START_TEST(a_stated_digest_is_not_believed)
+{
+    struct swapping s;
+    struct reply before, after, models;
+    set_up(&s, "fake:salt=1:corrupt", 1); /* unread at a start that does not verify */
+    answer_of(s.f.port, "x", &before);
+    reload(&s, NULL,
+           "model default was not replaced and goes on as it was: "
+           "fake:salt=1:corrupt: the digest differs");
+    answer_of(s.f.port, "x", &after);
+    ck_assert_str_eq(before.body, after.body);
+    reload(&s, "fake:salt=1", "model default was replaced by fake:salt=1, digest 1 in");
+    reload(&s, NULL, "model default is unchanged");
+    reload(&s, "fake:salt=1:multi", "was replaced");
+    request(s.f.port, "GET", "/models", NULL, &models);
+    expect_reply(&models, 200, "\"problem\":\"multi-label\"");
+    tear_down(&s);
+}
+END_TEST
+
+START_TEST(a_start_can_verify)
+{
+    struct fixture f;
+    distil_error error;
+    prepare(&f, "fake:salt=1:corrupt:wrong");
+    f.options.verify = true;
+    begin(&f);
+    ck_assert_int_eq(server_load(f.server, &error), DISTIL_FORMAT);
+    ck_assert_str_eq(error.message, "fake:salt=1:corrupt:wrong: the digest differs");
+    stop(&f);
+    ck_assert_int_eq(fake_open_models(), 0);
+    prepare(&f, "fake:salt=1");
+    f.options.verify = true;
+    begin(&f);
+    load(&f);
+    stop(&f);
+}
+END_TEST
+
 static bool says_digest(int port, const char *digest)
 {
     struct reply reply;
@@ -402,6 +442,8 @@ int main(void)
     const TTest *const tests[] = {
         a_reload_takes_the_new_file,
         what_cannot_be_loaded_changes_nothing,
+        a_stated_digest_is_not_believed,
+        a_start_can_verify,
         requests_keep_the_model_they_began_with,
         the_old_model_ends_without_its_slowest_reader,
         no_request_is_lost_while_models_are_swapped,

@@ -6,16 +6,31 @@ import json
 import os
 import pathlib
 import queue
+import shutil
 import signal
 import socket
 import tempfile
 import threading
 import time
 
-from harness import MODEL, PATIENCE, SANITIZED, TINY, cases, main, run
+from harness import MODEL, PATIENCE, SANITIZED, SOURCE, TINY, cases, main, run
 from serving import ServeCase
 
 TOLERANCE = 1e-4
+
+
+def put(path, content):
+    """Gives a file other contents as it is to be done: by renaming."""
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def with_another_bit(content):
+    """A model file or catalogue with the lowest bit of one value another: still well formed, and next to nothing comes out otherwise."""
+    changed = bytearray(content)
+    changed[8 + int.from_bytes(content[:8], "little") + 64] ^= 1
+    return bytes(changed)
 
 
 class Lifecycle(ServeCase):
@@ -49,18 +64,13 @@ class Lifecycle(ServeCase):
             for kind in kinds:
                 run("convert", MODEL, "-o", pathlib.Path(folder) / kind, "--dtype", kind)
 
-            def put(content):
-                temporary = path.with_suffix(".new")
-                temporary.write_bytes(content)
-                os.replace(temporary, path)
-
             contents = [(pathlib.Path(folder) / kind).read_bytes() for kind in kinds]
-            put(contents[0])
+            put(path, contents[0])
             server = self.start("--model", str(path))
             expected, swaps, stop = [], 0, threading.Event()
             for content in contents:
                 if content != contents[0]:
-                    put(content)
+                    put(path, content)
                     server.process.send_signal(signal.SIGHUP)
                     swaps += 1
                     server.wait_for_log("was replaced", swaps)
@@ -82,19 +92,53 @@ class Lifecycle(ServeCase):
                 clients = [pool.submit(client, number) for number in range(8)]
                 try:
                     for i in range(4 if SANITIZED else 12):
-                        put(contents[i % 2])
+                        put(path, contents[i % 2])
                         server.process.send_signal(signal.SIGHUP)
                         swaps += 1
                         server.wait_for_log("was replaced", swaps)
-                    damaged = bytearray(contents[0])
-                    damaged[-100] ^= 1
-                    put(damaged)
+                    put(path, with_another_bit(contents[0]))
                     server.process.send_signal(signal.SIGHUP)
                     server.wait_for_log("goes on as it was")
                 finally:
                     stop.set()
                 self.assertGreater(sum(done.result() for done in clients), 0)
             self.assertEqual(server.stop(), 0)
+
+    def test_a_damaged_file(self):
+        """One bit of a model or a catalogue: refused by --verify and by every reload, and served by a start that reads neither."""
+        with tempfile.TemporaryDirectory(prefix="distild-lifecycle-") as folder:
+            model, catalogue = pathlib.Path(folder) / "m.distild", pathlib.Path(folder) / "c.catalogue"
+            run("convert", MODEL, "-o", model, "--dtype", "fp32")
+            shutil.copy(SOURCE / "weights" / "sample.catalogue", catalogue)
+            options = ("--model", str(model), "--catalogue", str(catalogue))
+            for name, path, inspect in (("model default", model, ("inspect",)), ("the catalogue", catalogue, ("catalogue", "inspect"))):
+                with self.subTest(name):
+                    whole = path.read_bytes()
+                    put(path, with_another_bit(whole))
+                    refused = run(*inspect, path, "--verify", code=1)[1].split(": ", 1)[1]
+                    self.assertRegex(refused, f"{path}: distild.digest: expected [0-9a-f]{{64}}, found [0-9a-f]{{64}}: the file is damaged")
+                    for wish, variables in ((["--verify"], {}), ([], {"DISTILD_VERIFY": "yes"})):
+                        error = run("serve", "--port", "0", *options, *wish, DISTILD_STATE_DIR=folder, code=1, **variables)[1]
+                        self.assertIn(f"distild serve: {refused}", error)
+                    server = self.start(*options)
+                    server.reload(f"{name} was not replaced and goes on as it was: {refused}")
+                    put(path, whole)
+                    server.reload(f"{name} was replaced")  # by one that states the same digest
+                    server.reload(f"{name} is unchanged")
+                    self.assertEqual(server.stop(), 0)
+
+                    server = self.start(*options, "--verify")
+                    question = ("/predict", {"text": "good"}) if path == model else ("/api/similar", {"id": "The Amber Harbour", "top_k": 3})
+                    before = server.ask("POST", *question)
+                    put(path, with_another_bit(whole))
+                    server.reload(f"{name} was not replaced and goes on as it was: {refused}")
+                    after = server.ask("POST", *question)
+                    self.assertEqual((before[0], after[0]), (200, 200), (before, after))
+                    for answer in (before[2], after[2]):
+                        answer.pop("id", None)
+                    self.assertEqual(before[2], after[2])
+                    put(path, whole)
+                    self.assertEqual(server.stop(), 0)
 
     def test_the_admin_route(self):
         with tempfile.TemporaryDirectory(prefix="distild-lifecycle-") as folder:
@@ -121,6 +165,10 @@ class Lifecycle(ServeCase):
             self.assertEqual(reload(server, admin), (200, {"replaced": 1, "unchanged": 0, "catalogue": "unchanged"}))
             with concurrent.futures.ThreadPoolExecutor(8) as pool:  # at once: some share a reload
                 self.assertEqual({done[0] for done in pool.map(lambda _: reload(server, admin), range(16))}, {200})
+            put(path, with_another_bit(path.read_bytes()))
+            status, answer = reload(server, admin)
+            self.assertEqual((status, answer["error_type"]), (500, "Backend"))
+            self.assertRegex(answer["error"], "1 of 1 models go on as they were: .*: the file is damaged")
             path.unlink()
             status, answer = reload(server, admin)
             self.assertEqual((status, answer["error_type"]), (500, "Backend"))

@@ -1,9 +1,11 @@
 /* Conversion: what a model file holds against its source, and what is refused of a damaged one. */
 #include <check.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fixture.h"
 #include "tests/suite.h"
@@ -357,6 +359,37 @@ START_TEST(notices_every_change)
 }
 END_TEST
 
+/* A copy is another file, and so is one that was written to, though both state the same digest. */
+START_TEST(knows_the_same_file)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    fixture_distilbert_directory(source, "F32");
+    struct weights_model *directory = fixture_open(source), *again = fixture_open(source);
+    ck_assert(!weights_same(directory, again)); /* whose files nobody remembers */
+    write_as(directory, "x", WEIGHTS_F32);
+    size_t size;
+    unsigned char *bytes = fixture_read(fixture_path(output, "x"), &size);
+    fixture_write(output, "y", bytes, size);
+    struct weights_model *first = fixture_open(fixture_path(output, "x"));
+    struct weights_model *second = fixture_open(fixture_path(output, "x"));
+    struct weights_model *copy = fixture_open(fixture_path(output, "y"));
+    ck_assert(weights_same(first, second));
+    ck_assert(!weights_same(first, directory));
+    ck_assert_str_eq(first->digest, copy->digest);
+    ck_assert(!weights_same(first, copy));
+    ck_assert_int_eq(utimensat(AT_FDCWD, fixture_path(output, "x"), times, 0), 0);
+    struct weights_model *touched = fixture_open(fixture_path(output, "x"));
+    ck_assert(!weights_same(first, touched));
+    weights_free(touched);
+    weights_free(copy);
+    weights_free(second);
+    weights_free(first);
+    weights_free(again);
+    weights_free(directory);
+    free(bytes);
+}
+END_TEST
+
 START_TEST(refuses_every_cut)
 {
     fixture_distilbert_directory(source, "F32");
@@ -474,6 +507,7 @@ int main(void)
     tcase_add_loop_test(tests, is_deterministic, 0, 3);
     tcase_add_loop_test(tests, is_aligned, 0, 3);
     tcase_add_loop_test(tests, notices_every_change, 0, 3);
+    tcase_add_test(tests, knows_the_same_file);
     tcase_add_test(tests, refuses_every_cut);
     tcase_add_loop_test(tests, refuses_edits, 0, (int)(sizeof edits / sizeof *edits));
     tcase_add_test(tests, replaces_a_file_in_use);
