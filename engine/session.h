@@ -40,7 +40,7 @@ struct engine_chunk {
 struct distil_session {
     const distil_model *model;
     struct engine_team *team;
-    long capacity; /* T */
+    long capacity; /* the most tokens of a chunk */
     struct engine_workspace work;
     struct engine_chunk chunk;
     void *memory; /* what stays in its place, and behind it the matrices */
@@ -56,7 +56,7 @@ distil_status engine_embed(distil_session *session, const distil_tokens *const *
                            distil_pooling pooling, int normalize, float *embeddings,
                            distil_error *error);
 
-/* Lays the matrices out for so many rows, at most T, so that a small chunk takes few pages: whatever they held is lost. */
+/* Lays the matrices out for T rows, at most the capacity, so that a small chunk takes few pages: whatever they held is lost. */
 void engine_session_fit(distil_session *session, long rows);
 
 #endif
