@@ -130,14 +130,9 @@ const char *server_json_type(const cJSON *value)
 
 const char *server_json_number(double value, char text[SERVER_JSON_NUMBER])
 {
-    int digits;
     if (isinf(value))
         return value > 0 ? "a number too large" : "a number too far below 0";
-    for (digits = 15; digits <= 17; digits++) {
-        snprintf(text, SERVER_JSON_NUMBER, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
+    weights_decimal_double(value, text);
     return text;
 }
 

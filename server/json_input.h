@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weights/decimal.h"
+
 enum {
     SERVER_JSON_DEPTH = 64,      /* arrays and objects within each other */
     SERVER_JSON_VALUES = 200000, /* of one text: bounds what the parsed tree takes to about 20 MB */
@@ -42,7 +44,7 @@ cJSON *server_json_parse(const char *data, size_t length, struct server_problem 
 /* "a string", "an array", ... */
 const char *server_json_type(const cJSON *value);
 
-enum { SERVER_JSON_NUMBER = 32 };
+enum { SERVER_JSON_NUMBER = WEIGHTS_DECIMAL };
 
 /* What a message calls a number that was given: by as many digits as tell it from others, or "a number too large". */
 const char *server_json_number(double value, char text[SERVER_JSON_NUMBER]);

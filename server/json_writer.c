@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/utf8.h"
+#include "weights/decimal.h"
 
 static bool room(struct server_json *json, size_t more)
 {
@@ -135,36 +136,24 @@ void server_json_string(struct server_json *json, const char *text)
 
 void server_json_float(struct server_json *json, float value)
 {
-    char text[32];
-    int digits, length = 0;
+    char text[WEIGHTS_DECIMAL];
     if (!isfinite(value)) {
         server_json_null(json);
         return;
     }
-    for (digits = 7; digits <= 9; digits++) {
-        length = snprintf(text, sizeof(text), "%.*g", digits, (double)value);
-        if (digits == 9 || strtof(text, NULL) == value)
-            break;
-    }
     separate(json);
-    put(json, text, (size_t)length);
+    put(json, text, weights_decimal_float(value, text));
 }
 
 void server_json_double(struct server_json *json, double value)
 {
-    char text[32];
-    int digits, length = 0;
+    char text[WEIGHTS_DECIMAL];
     if (!isfinite(value)) {
         server_json_null(json);
         return;
     }
-    for (digits = 6; digits <= 17; digits++) {
-        length = snprintf(text, sizeof(text), "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
     separate(json);
-    put(json, text, (size_t)length);
+    put(json, text, weights_decimal_double(value, text));
 }
 
 void server_json_fixed(struct server_json *json, double value, int decimals)

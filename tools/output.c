@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weights/decimal.h"
 #include "weights/replacement.h"
 
 static const char REPLACEMENT[] = "\xEF\xBF\xBD";
@@ -74,27 +75,17 @@ void tool_json_string(FILE *out, const char *text)
 
 void tool_json_float(FILE *out, float number)
 {
-    char text[40] = "null";
-    if (isfinite(number)) {
-        for (int digits = 6; digits <= 9; digits++) {
-            snprintf(text, sizeof text, "%.*g", digits, (double)number);
-            if (strtof(text, NULL) == number)
-                break;
-        }
-    }
+    char text[WEIGHTS_DECIMAL] = "null";
+    if (isfinite(number))
+        weights_decimal_float(number, text);
     fputs(text, out);
 }
 
 void tool_json_double(FILE *out, double number)
 {
-    char text[40] = "null";
-    if (isfinite(number)) {
-        for (int digits = 6; digits <= 17; digits++) {
-            snprintf(text, sizeof text, "%.*g", digits, number);
-            if (strtod(text, NULL) == number)
-                break;
-        }
-    }
+    char text[WEIGHTS_DECIMAL] = "null";
+    if (isfinite(number))
+        weights_decimal_double(number, text);
     fputs(text, out);
 }
 

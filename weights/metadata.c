@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "weights/config.h"
+#include "weights/decimal.h"
 #include "weights/file.h"
 #include "weights/golden.h"
 #include "weights/json.h"
@@ -20,18 +21,10 @@ static const char *const activations[] = {"relu", "tanh"};
 static const char *const head_inputs[] = {"first-token", "embedding"};
 static const char *const poolings[] = {"mean", "cls", "max"};
 
-/* The shortest digits that read back as the same float, with a point whatever the locale. */
 static void add_float(struct weights_text *text, float value)
 {
-    char digits[40];
-    for (int precision = 1; precision <= 9; precision++) {
-        snprintf(digits, sizeof digits, "%.*g", precision, (double)value);
-        if (strtof(digits, NULL) == value)
-            break;
-    }
-    for (char *c = digits; *c; c++)
-        if (*c == ',')
-            *c = '.';
+    char digits[WEIGHTS_DECIMAL];
+    weights_decimal_float(value, digits);
     weights_text_format(text, "%s", digits);
 }
 
