@@ -14,14 +14,14 @@ from cells import MIX_WAYS, NAMES  # noqa: E402
 from peers import CLASSES  # noqa: E402
 
 
-def medians(rows, threads):
+def times(rows, threads, statistic="median_ms"):
     """{program: {cell: ms}}, with a peer's best way through the mixed texts as mix32."""
     table = {}
     for row in rows:
         if row["threads"] == threads:
             cell = "mix32" if row["cell"] in MIX_WAYS else row["cell"]
             cells = table.setdefault(row["program"], {})
-            cells[cell] = min(cells.get(cell, float("inf")), row["median_ms"])
+            cells[cell] = min(cells.get(cell, float("inf")), row[statistic])
     return table
 
 
@@ -41,7 +41,7 @@ def write_table(result, path):
         print(f"{result['cpu']}, level {result['level']}; milliseconds, medians. "
               + ", ".join(f"{name} {version}" for name, version in result["versions"].items()) + ".", file=out)
         for threads in sorted({row["threads"] for row in result["rows"]}):
-            table = medians(result["rows"], threads)
+            table, least = times(result["rows"], threads), times(result["rows"], threads, "min_ms")
             cells = [name for name in NAMES if all(name in cells for cells in table.values())]
             print(f"\n| {threads} thread{'s' * (threads > 1)} | " + " | ".join(cells) + " |", file=out)
             print("|---" * (len(cells) + 1) + "|", file=out)
@@ -50,13 +50,15 @@ def write_table(result, path):
                     print(f"| {program} | " + " | ".join(f"{table[program][cell]:.2f}" for cell in cells) + " |", file=out)
                 print(f"| **best {name} peer / distild** | "
                       + " | ".join(f"**{ratio:.2f}**" for ratio in ratios(table, ours, peers, cells)) + " |", file=out)
+                print("| the same of the least times | "
+                      + " | ".join(f"{ratio:.2f}" for ratio in ratios(least, ours, peers, cells)) + " |", file=out)
 
 
 def draw(result, path):
     counts = sorted({row["threads"] for row in result["rows"]})
     figure, axes = plt.subplots(len(counts), 1, figsize=(10, 3.6 * len(counts)), squeeze=False)
     for threads, axis in zip(counts, axes[:, 0]):
-        table = medians(result["rows"], threads)
+        table = times(result["rows"], threads)
         cells = [name for name in NAMES if all(name in cells for cells in table.values())]
         found = list(classes_of(table))
         for index, (name, ours, peers) in enumerate(found):

@@ -1,10 +1,11 @@
 """Times distild and its peers alternating in one run, over every cell of cells.py.
 
     peers.py DIRECTORY DISTILD [--threads 1,2] [--classes fp32,bf16,int8] [--cpu LEVEL] [--cells 1x16,...]
-             [--rounds N] [--seconds S] [--output FILE.json]
+             [--rounds N] [--seconds S] [--output FILE.json] [--add]
 
 Every program holds its model in memory and is stopped (SIGSTOP) while another is timed, so none spins beside it. A round
-gives every program the same time on the same cell; what is kept is the median over all rounds. --cpu limits distild to a
+gives every program the same time on the same cell; what counts is the median over all rounds, which are saved one by one, so
+that a run that is cut short keeps what it has, and --add goes on with it. --cpu limits distild to a
 level and, where a peer has a switch for it, the peer to the same instruction set.
 """
 
@@ -91,23 +92,21 @@ def ways(program, cell):
     return MIX_WAYS if cell == "mix32" and isinstance(program, Peer) else [cell]
 
 
-def measure(options, threads):
+def measure(options, threads, kept, save):
     programs = start(options, threads)
-    kept = {}
     try:
         for cell in options.cells:
-            for round_ in range(options.rounds):
+            for _ in range(options.rounds):
                 for program in programs:
                     for way in ways(program, cell):
-                        kept.setdefault((program.name, way), []).extend(program.times(way, options.seconds))
+                        kept.setdefault((program.name, threads, way), []).extend(program.times(way, options.seconds))
+                save()
             print(f"{threads} threads, {cell}: " + ", ".join(
-                f"{p.name} {min(statistics.median(kept[p.name, w]) for w in ways(p, cell)):.2f}" for p in programs),
+                f"{p.name} {min(statistics.median(kept[p.name, threads, w]) for w in ways(p, cell)):.2f}" for p in programs),
                 file=sys.stderr, flush=True)
     finally:
         for program in programs:
             program.close()
-    return [{"program": name, "threads": threads, "cell": way, "median_ms": statistics.median(times),
-             "min_ms": min(times), "repetitions": len(times)} for (name, way), times in kept.items()]
 
 
 def cpu_name():
@@ -119,6 +118,25 @@ def cpu_name():
 def versions():
     from importlib.metadata import version
     return {name: version(name) for name in ("onnxruntime", "openvino", "ctranslate2", "torch", "transformers")}
+
+
+def result_of(options, kept):
+    rows = [{"program": program, "threads": threads, "cell": cell, "median_ms": statistics.median(times), "min_ms": min(times),
+             "times_ms": times} for (program, threads, cell), times in kept.items()]
+    return {"cpu": cpu_name(), "level": options.cpu or "best", "versions": versions(), "rows": rows}
+
+
+def kept_before(options):
+    """The times of an earlier run, which must be of the same machine, level and versions."""
+    if not options.add or not os.path.exists(options.output):
+        return {}
+    with open(options.output, encoding="utf-8") as file:
+        earlier = json.load(file)
+    now = result_of(options, {})
+    for field in ("cpu", "level", "versions"):
+        if earlier[field] != now[field]:
+            sys.exit(f"{options.output}: {field} is {earlier[field]}, here it is {now[field]}: nothing can be added to it")
+    return {(row["program"], row["threads"], row["cell"]): row["times_ms"] for row in earlier["rows"]}
 
 
 def arguments():
@@ -134,14 +152,21 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--output", default="peers.json")
+    parser.add_argument("--add", action="store_true", help="add to the times that the output holds, instead of starting anew")
     return parser.parse_args()
 
 
 def main():
     options = arguments()
-    rows = [row for threads in options.threads for row in measure(options, threads)]
-    with open(options.output, "w", encoding="utf-8") as file:
-        json.dump({"cpu": cpu_name(), "level": options.cpu or "best", "versions": versions(), "rows": rows}, file, indent=1)
+    kept = kept_before(options)
+
+    def save():
+        with open(f"{options.output}.part", "w", encoding="utf-8") as file:
+            json.dump(result_of(options, kept), file)
+        os.replace(f"{options.output}.part", options.output)
+
+    for threads in options.threads:
+        measure(options, threads, kept, save)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 #
 # DISTILD is the program; DIRECTORY (default: build/peers) takes the virtual environment (3 GB), a random-weight DistilBERT-base
 # checkpoint and each peer's form of it (2 GB), and the result: peers.json, peers.md and peers.png. What is there is kept.
-# Options go to peers.py: --threads, --classes, --cells, --cpu, --rounds, --seconds.
+# Options go to peers.py: --threads, --classes, --cells, --cpu, --rounds, --seconds, --add.
 set -euo pipefail
 if [[ $# -lt 1 || $1 == --help ]]; then
     sed -n '2,8s/^# \{0,1\}//p' "$0"
