@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/body.h"
 #include "server/internal.h"
 #include "server/offers.h"
 
@@ -328,8 +329,7 @@ void server_exchange_forget(struct server_exchange *exchange)
         exchange->request_free(exchange->request);
     exchange->request = NULL;
     exchange->request_free = NULL;
-    free(exchange->body);
-    exchange->body = NULL;
+    server_body_free(exchange);
 }
 
 void server_exchange_release(struct server_exchange *exchange)

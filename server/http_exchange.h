@@ -11,9 +11,6 @@
 #include "server/reader.h"
 #include "server/trace.h"
 
-/* Bytes of a body up to which an HTTP thread reads it itself: a millisecond's work at most. */
-enum { SERVER_SMALL_BODY = 4096 };
-
 struct server_http_thread {
     struct server *server;
     uint64_t number; /* of the next request: of this thread, from a range of its own */
@@ -57,8 +54,9 @@ bool server_http_take_body(struct server_http_exchange *http, const char *data, 
 
 /* The descriptor of a connection; -1 where there is none. */
 int server_http_descriptor(struct MHD_Connection *connection);
-/* Answers 503 to a request for which no model has room, whatever it asks; false where one may have. */
-bool server_http_shed(struct server_exchange *exchange);
+/* Answers 503 to a request with a body of so many bytes for which the queue has no room, or no time, whatever it asks; false
+ * where it may have. */
+bool server_http_shed(struct server_exchange *exchange, uint64_t bytes);
 /* Lets the handler loose on a complete request, and sends what it answers or puts the connection to
  * sleep until others have answered. */
 enum MHD_Result server_http_dispatch(struct server_http_exchange *http);

@@ -4,16 +4,14 @@
 #include <strings.h>
 
 #include "server/access.h"
+#include "server/body.h"
 #include "server/http_exchange.h"
 #include "server/internal.h"
 #include "server/router.h"
 
-enum {
-    /* A body in chunks that grew over the limit is read off so that 413 can be answered, but not
-       for ever. */
-    DISCARD_FACTOR = 8,
-    FIRST_BODY_CAPACITY = 4096
-};
+/* A body in chunks that grew over the limit is read off so that 413 can be answered, but not
+ * for ever. */
+enum { DISCARD_FACTOR = 8 };
 
 /* ---- headers ---- */
 
@@ -138,8 +136,9 @@ static void check_headers(struct server_http_exchange *http, bool is_1_0)
         exchange->retry_after = 1;
         server_count(exchange->meter, SERVER_COUNT_SHED_LOADING, 1);
         server_fail(exchange, 503, SERVER_ERROR_UNHEALTHY, NULL, "the model is being loaded");
-    } else if (headers->content_length > SERVER_SMALL_BODY) {
-        server_http_shed(exchange); /* before room is made for the body */
+    } else if (headers->content_length > SERVER_SMALL_BODY) { /* before room is made for the body */
+        if (!server_http_shed(exchange, headers->content_length))
+            server_body_fits(exchange, headers->content_length);
     }
 }
 
@@ -197,27 +196,6 @@ struct server_http_exchange *server_http_begin(struct server_http_thread *thread
 
 /* ---- the body ---- */
 
-static bool grow_body(struct server_exchange *exchange, size_t wanted)
-{
-    size_t capacity = exchange->body_capacity ? exchange->body_capacity : FIRST_BODY_CAPACITY;
-    char *body;
-    while (capacity < wanted)
-        capacity *= 2;
-    body = realloc(exchange->body, capacity);
-    if (!body)
-        return false;
-    exchange->body = body;
-    exchange->body_capacity = capacity;
-    return true;
-}
-
-static void drop_body(struct server_exchange *exchange)
-{
-    free(exchange->body);
-    exchange->body = NULL;
-    exchange->body_length = exchange->body_capacity = 0;
-}
-
 bool server_http_take_body(struct server_http_exchange *http, const char *data, size_t size)
 {
     struct server_exchange *exchange = &http->exchange;
@@ -229,18 +207,12 @@ bool server_http_take_body(struct server_http_exchange *http, const char *data, 
     }
     if (size > limit - exchange->body_length) {
         http->close = true;
-        drop_body(exchange);
+        server_body_free(exchange);
+        exchange->body_length = 0;
         server_fail(exchange, 413, SERVER_ERROR_VALIDATION, NULL,
                     "the body has over %zu bytes, the most that are accepted", limit);
         return true;
     }
-    if (exchange->body_length + size > exchange->body_capacity &&
-        !grow_body(exchange, exchange->body_length + size)) {
-        drop_body(exchange);
-        server_fail(exchange, 500, SERVER_ERROR_BACKEND, NULL, "out of memory");
-        return true;
-    }
-    memcpy(exchange->body + exchange->body_length, data, size);
-    exchange->body_length += size;
+    server_body_add(exchange, data, size);
     return true;
 }

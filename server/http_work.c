@@ -2,6 +2,7 @@
  * while its connection sleeps. */
 #include <poll.h>
 
+#include "server/body.h"
 #include "server/http_exchange.h"
 #include "server/internal.h"
 #include "server/router.h"
@@ -156,21 +157,51 @@ static void read_elsewhere(struct server_http_exchange *http)
     MHD_resume_connection(http->connection);
 }
 
-bool server_http_shed(struct server_exchange *exchange)
+/* What the queue would at best say to the texts of a request, which has a byte for each of their tokens, whichever model of the
+ * route's task it names. */
+static enum server_room foresee(const struct server_exchange *exchange, uint64_t bytes,
+                                int64_t *wait)
+{
+    struct server_models *models = exchange->server->models;
+    struct server_queue *queue = exchange->server->queue;
+    const int64_t deadline = exchange->job.deadline;
+    /* behind all that waits it would wait the longest */
+    enum server_room room = server_queue_foresee(queue, NULL, 0, deadline, wait);
+    int i, count = server_models_count(models);
+    if (room == SERVER_ROOM || room == SERVER_ROOM_FULL)
+        return room;
+    room = SERVER_ROOM;
+    for (i = 0; i < count; i++) {
+        struct server_model *model = server_models_use_at(models, i);
+        bool may_be = model->info->task == exchange->route->task;
+        if (may_be)
+            room = server_queue_foresee(queue, model, (int64_t)bytes, deadline, wait);
+        server_models_leave(models, model);
+        if (may_be && room == SERVER_ROOM)
+            break;
+    }
+    return room;
+}
+
+bool server_http_shed(struct server_exchange *exchange, uint64_t bytes)
 {
     const struct server_route *route = exchange->route;
+    enum server_room room;
     int64_t wait;
-    if (!route->needs_model || !route->json_body || route->may_skip_queue ||
-        !server_queue_full(exchange->server->queue, &wait))
+    if (!route->needs_model || !route->json_body || route->may_skip_queue)
         return false;
-    server_fail_overloaded(exchange, SERVER_ROOM_FULL, wait);
+    room = foresee(exchange, bytes, &wait);
+    /* one whose deadline is over is answered as such */
+    if (room == SERVER_ROOM || (room == SERVER_ROOM_LATE && server_now() >= exchange->job.deadline))
+        return false;
+    server_fail_overloaded(exchange, room, wait);
     return true;
 }
 
 enum MHD_Result server_http_dispatch(struct server_http_exchange *http)
 {
     struct server_exchange *exchange = &http->exchange;
-    if (server_http_shed(exchange)) /* it is not worth being read */
+    if (server_http_shed(exchange, exchange->body_length)) /* it is not worth being read */
         return server_http_respond(http);
     if (exchange->route->json_body && exchange->body_length > SERVER_SMALL_BODY) {
         read_elsewhere(http);

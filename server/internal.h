@@ -35,7 +35,9 @@ struct server {
     atomic_int in_flight; /* complete requests that are not yet fully answered */
     atomic_int suspended; /* requests with the workers or the reader, or waiting for one */
     atomic_int connections; /* open */
-    atomic_ullong draws;    /* of random numbers */
+    atomic_size_t
+        bodies; /* bytes that the bodies of large requests take, from arriving to answered */
+    atomic_ullong draws; /* of random numbers */
     uint64_t id_seed;
     int64_t drain_began;
     int64_t seen_alive; /* by the service manager, last */

@@ -177,17 +177,48 @@ static bool is_too_long(const struct server_queue *queue, const struct server_fl
 
 /* ---- room ---- */
 
-bool server_queue_full(struct server_queue *queue, int64_t *wait)
+static bool is_full(const struct server_queue *queue)
 {
-    const struct server_backlog *backlog = &queue->backlog;
-    bool full;
+    return queue->backlog.waiting >= queue->options.max_texts ||
+           queue->backlog.waiting_tokens >= queue->options.max_tokens;
+}
+
+/* Whether a job that comes now to a flow, or where own is NULL to one behind all that waits, is refused for the time that it
+ * would wait. */
+static enum server_room judge_wait(const struct server_queue *queue, const struct server_flow *own,
+                                   int64_t deadline, int64_t *wait)
+{
+    const int64_t now = server_now(), most = queue->options.max_wait;
+    *wait = (int64_t)wait_time(queue, own, now, EXPECTED);
+    if (queue->backlog.waiting > 0 && most > 0 && is_too_long(queue, own, now, *wait, most))
+        return SERVER_ROOM_SLOW;
+    if (deadline > 0 && is_too_long(queue, own, now, *wait, deadline - now))
+        return SERVER_ROOM_LATE;
+    return SERVER_ROOM;
+}
+
+/* The same for a job of which only the most tokens are known: refused where it is as a short and as a long one. */
+static enum server_room judge_flows(const struct server_queue *queue,
+                                    const struct server_model *model, int64_t most_tokens,
+                                    int64_t deadline, int64_t *wait)
+{
+    enum server_room room = judge_wait(queue, &model->flows[SERVER_SHORT], deadline, wait);
+    if (room == SERVER_ROOM || most_tokens <= queue->backlog.short_tokens)
+        return room;
+    return judge_wait(queue, &model->flows[SERVER_LONG], deadline, wait);
+}
+
+enum server_room server_queue_foresee(struct server_queue *queue, const struct server_model *model,
+                                      int64_t most_tokens, int64_t deadline, int64_t *wait)
+{
+    enum server_room room;
     pthread_mutex_lock(&queue->lock);
-    full = backlog->waiting >= queue->options.max_texts ||
-           backlog->waiting_tokens >= queue->options.max_tokens;
-    if (full)
-        *wait = (int64_t)wait_time(queue, NULL, server_now(), EXPECTED);
+    room = model ? judge_flows(queue, model, most_tokens, deadline, wait)
+                 : judge_wait(queue, NULL, deadline, wait);
+    if (is_full(queue))
+        room = SERVER_ROOM_FULL;
     pthread_mutex_unlock(&queue->lock);
-    return full;
+    return room;
 }
 
 enum server_room server_queue_reserve(struct server_queue *queue, const struct server_job *job,
@@ -195,20 +226,12 @@ enum server_room server_queue_reserve(struct server_queue *queue, const struct s
 {
     const struct server_queue_options *options = &queue->options;
     struct server_backlog *backlog = &queue->backlog;
-    const struct server_flow *own;
-    enum server_room room = SERVER_ROOM;
-    int64_t now = server_now();
+    enum server_room room;
     pthread_mutex_lock(&queue->lock);
-    own = server_backlog_flow(backlog, job);
-    *wait = (int64_t)wait_time(queue, own, now, EXPECTED);
+    room = judge_wait(queue, server_backlog_flow(backlog, job), job->deadline, wait);
     if (backlog->waiting > 0 && (job->count > options->max_texts - backlog->waiting ||
                                  job->tokens > options->max_tokens - backlog->waiting_tokens))
         room = SERVER_ROOM_FULL;
-    else if (backlog->waiting > 0 && options->max_wait > 0 &&
-             is_too_long(queue, own, now, *wait, options->max_wait))
-        room = SERVER_ROOM_SLOW;
-    else if (job->deadline > 0 && is_too_long(queue, own, now, *wait, job->deadline - now))
-        room = SERVER_ROOM_LATE;
     if (room == SERVER_ROOM) {
         backlog->waiting += job->count;
         backlog->waiting_tokens += job->tokens;

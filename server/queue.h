@@ -105,9 +105,10 @@ struct server_queue *server_queue_create(const struct server_queue_options *opti
                                          const struct server_lanes *lanes);
 void server_queue_free(struct server_queue *queue);
 
-/* Whether there is no room for any job, so that nothing need be known of it. *wait is then set as by
- * server_queue_reserve. */
-bool server_queue_full(struct server_queue *queue, int64_t *wait);
+/* What server_queue_reserve would at best say to a job, as far as can be told before its texts are known: without its model,
+ * or else with that and the most tokens that it may have, as a short job does not wait behind long ones. */
+enum server_room server_queue_foresee(struct server_queue *queue, const struct server_model *model,
+                                      int64_t most_tokens, int64_t deadline, int64_t *wait);
 /* Takes room for a job, whose model, texts, tokens and deadline are set. Room is given back as texts
  * are taken. A job of more than the queue holds fits an empty queue. *wait is set to the
  * nanoseconds that it is, or would be, expected to wait. */

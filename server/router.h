@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "engine/distil.h"
 #include "server/scopes.h"
 
 struct server_exchange;
@@ -15,6 +16,7 @@ struct server_route {
     void (*handle)(struct server_exchange *exchange);
     bool json_body;      /* the body must be of type application/json, where one is given */
     bool needs_model;    /* answered 503 while the models are loaded */
+    distil_task task;    /* of the model, where the request always computes a text */
     bool may_skip_queue; /* it is read while the queue is full: it may compute no text */
     unsigned needs;      /* enum server_scope, of which a caller must have one; 0: nothing */
     bool unlimited;      /* no rate limit applies */

@@ -55,6 +55,7 @@ struct server_options server_options_default(void)
         .max_client_batch = 32,
         .max_windows = 128,
         .max_body = 2000000,
+        .max_bodies = 128 * 1024 * 1024,
         .header_timeout_seconds = 30,
         .body_timeout_seconds = 60,
         .min_rate = 200,
@@ -152,6 +153,8 @@ static void fill_defaults(struct server *server)
         options->threads = cpus > options->workers ? cpus : options->workers;
     if (options->workers == 0)
         options->workers = options->threads < MAX_WORKERS ? options->threads : MAX_WORKERS;
+    if (options->max_bodies < options->max_body)
+        options->max_bodies = options->max_body;
     options->max_connections = connection_limit(options->max_connections);
     if (getrandom(&server->id_seed, sizeof(server->id_seed), 0) != sizeof(server->id_seed))
         server->id_seed = (uint64_t)server_now();

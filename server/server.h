@@ -78,7 +78,8 @@ struct server_options {
     int max_client_batch;       /* texts of one request */
     int max_windows;            /* that the context of one question may be read in */
     size_t max_body;            /* bytes of a request's body */
-    int max_connections;        /* 0: as many as the limit of open files allows, at most 16384 */
+    size_t max_bodies;   /* the same of all large ones together, or max_body where that is more */
+    int max_connections; /* 0: as many as the limit of open files allows, at most 16384 */
     int max_connections_per_address; /* 0: any number */
     int header_timeout_seconds;      /* that a request's headers may take */
     int body_timeout_seconds;        /* that its body may take, and the client to take its answer */

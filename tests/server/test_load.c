@@ -456,8 +456,8 @@ END_TEST
 START_TEST(a_queue_full_of_time_is_503)
 {
     struct fixture f;
-    struct client clients[3];
-    struct reply replies[3];
+    struct client clients[4];
+    struct reply replies[4];
     int i, tries = 0;
     double took;
     prepare(&f, "fake:slow=400");
@@ -470,23 +470,27 @@ START_TEST(a_queue_full_of_time_is_503)
     do { /* once more where the machine was so slow that the first had been computed in part when the third came */
         const int before = fake_passes();
         int64_t began = 0;
-        for (i = 0; i < 3; i++) {
+        for (i = 0; i < 4; i++) {
             ck_assert(client_open(&clients[i], f.port));
             began = i == 0 ? server_now() : began;
-            send_with(&clients[i], "");
+            if (i < 3)
+                send_with(&clients[i], "");
+            else /* it is not read, as whatever it asks would wait too long */
+                client_send_text(&clients[i], "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                              "Content-Length: 12\r\n\r\nthis is none");
             if (i == 0) /* it is being computed, the second waits */
                 wait_until(fake_passes() > before);
             while (i == 1 && atomic_load(&f.server->suspended) < 2 && seconds_since(began) < 0.3)
                 pause_ms(1);
         }
-        for (i = 2; i >= 0; i--) {
+        for (i = 3; i >= 0; i--) {
             client_read(&clients[i], false, &replies[i]);
             client_close(&clients[i]);
             if (i == 2)
                 took = seconds_since(began);
         }
     } while (took > 0.2 && ++tries < 20);
-    for (i = 0; i < 3; i++)
+    for (i = 0; i < 4; i++)
         expect_reply(&replies[i], i < 2 ? 200 : 503, i < 2 ? "sentiment" : "at most 550 may be");
     stop(&f);
 }

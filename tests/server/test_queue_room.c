@@ -24,9 +24,9 @@ START_TEST(room_is_bounded)
     set_up_bounded(&f, 1000, 4, 1000);
     ck_assert_int_eq(reserve(&f, 3, 12), SERVER_ROOM);
     ck_assert_int_eq(reserve(&f, 2, 8), SERVER_ROOM_FULL);
-    ck_assert(!server_queue_full(f.queue, &wait));
+    ck_assert_int_eq(server_queue_foresee(f.queue, NULL, 0, 0, &wait), SERVER_ROOM);
     ck_assert_int_eq(reserve(&f, 1, 4), SERVER_ROOM);
-    ck_assert(server_queue_full(f.queue, &wait));
+    ck_assert_int_eq(server_queue_foresee(f.queue, NULL, 0, 0, &wait), SERVER_ROOM_FULL);
     ck_assert_int_eq(reserve(&f, 1, 4), SERVER_ROOM_FULL);
     ck_assert_int_eq(waiting_texts(&f), 4);
     tear_down(&f);
@@ -89,6 +89,50 @@ START_TEST(what_would_wait_too_long_is_refused)
     unmake(&a);
     unmake(&b);
     unmake(&c);
+    tear_down(&f);
+}
+END_TEST
+
+/* A job of which no text is known is refused where any would be: as long as no long one waits, one that may be long is not. */
+START_TEST(what_would_wait_too_long_is_foreseen)
+{
+    enum { SHORT = 4, LONG = 12, BOUND = 4 };
+    struct fixture f;
+    struct noted jobs[3];
+    const int tokens[] = {SHORT, SHORT, LONG};
+    const int64_t soon = server_now() + SECOND / 2;
+    int64_t wait;
+    int i;
+    set_up(&f, 16 * BOUND); /* of more than 4 tokens is long */
+    f.options.max_wait = 3 * (int64_t)SECOND / 2;
+    f.options.max_batch_time = 10 * (int64_t)SECOND;
+    server_queue_free(f.queue);
+    f.queue = server_queue_create(&f.options, &f.lanes);
+    believe_a_second(&f);
+    for (i = 0; i < 3; i++) {
+        make(&jobs[i], &f.model, 1, tokens[i]);
+        ck_assert_int_eq(server_queue_reserve(f.queue, &jobs[i].job, &wait), SERVER_ROOM);
+        server_queue_push(f.queue, &jobs[i].job);
+        if (i == 0)
+            ck_assert_int_eq(server_queue_foresee(f.queue, NULL, 0, 0, &wait), SERVER_ROOM);
+        if (i != 1)
+            continue;
+        /* one is computed, a short one waits: two seconds for those behind it, one for a long one */
+        ck_assert_int_eq(server_queue_foresee(f.queue, NULL, 0, 0, &wait), SERVER_ROOM_SLOW);
+        ck_assert_int_gt(wait, 3 * (int64_t)SECOND / 2);
+        ck_assert_int_eq(server_queue_foresee(f.queue, &f.model, BOUND, 0, &wait),
+                         SERVER_ROOM_SLOW);
+        ck_assert_int_eq(server_queue_foresee(f.queue, &f.model, BOUND + 1, 0, &wait), SERVER_ROOM);
+        ck_assert_int_eq(server_queue_foresee(f.queue, &f.model, BOUND + 1, soon, &wait),
+                         SERVER_ROOM_LATE);
+        ck_assert_int_eq(server_queue_foresee(f.queue, &f.other, BOUND, 0, &wait), SERVER_ROOM);
+    }
+    ck_assert_int_eq(server_queue_foresee(f.queue, &f.model, BOUND + 1, 0, &wait),
+                     SERVER_ROOM_SLOW);
+    ck_assert_int_eq(server_queue_foresee(f.queue, &f.other, BOUND, 0, &wait), SERVER_ROOM);
+    server_queue_close(f.queue);
+    for (i = 0; i < 3; i++)
+        unmake(&jobs[i]);
     tear_down(&f);
 }
 END_TEST
@@ -329,6 +373,7 @@ int main(void)
     const TTest *const tests[] = {
         room_is_bounded,
         what_would_wait_too_long_is_refused,
+        what_would_wait_too_long_is_foreseen,
         what_may_turn_out_to_be_short_is_not_refused,
         what_cannot_make_its_deadline_is_refused,
         what_is_past_its_deadline_is_not_computed,
