@@ -2,6 +2,7 @@
  * have gone. */
 #include <check.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -263,6 +264,103 @@ START_TEST(deadlines_are_looked_at_before_computing)
 }
 END_TEST
 
+/* Two cores: one lane of both, and one of each. */
+struct pair {
+    struct server_lanes lanes;
+    struct server_model model;
+    struct server_queue *queue;
+    atomic_bool taking;
+    bool ended;
+};
+
+static void set_up_pair(struct pair *p)
+{
+    struct server_queue_options options = {
+        .max_texts = 100, .max_tokens = 1000, .max_batch_tokens = 100, .max_batch_time = SECOND};
+    const struct server_model_options model = {.path = "fake"};
+    memset(p, 0, sizeof(*p));
+    ck_assert(server_lanes_create(&p->lanes, 2, 2));
+    ck_assert_int_eq(p->lanes.count, 3);
+    ck_assert_int_eq(server_model_open(&p->model, &model, &p->lanes, 50, NULL), DISTIL_OK);
+    p->queue = server_queue_create(&options, &p->lanes);
+    ck_assert_ptr_nonnull(p->queue);
+}
+
+static void tear_down_pair(struct pair *p)
+{
+    server_queue_free(p->queue);
+    server_model_close(&p->model);
+    server_lanes_free(&p->lanes);
+}
+
+/* Makes the queue believe that batches on both cores take so many times what they take on one. */
+static void believe_wide_takes(struct pair *p, double times)
+{
+    struct server_cost *costs = p->model.costs;
+    int i;
+    for (i = 0; i < SERVER_COST_TERMS; i++)
+        costs[0].factor[i] = costs[0].seed[i] > 0 ? times * costs[1].seed[i] / costs[0].seed[i] : 0;
+}
+
+static void *take_wide(void *argument)
+{
+    struct pair *p = argument;
+    atomic_store(&p->taking, true);
+    p->ended = server_queue_take(p->queue, 0) == NULL;
+    return NULL;
+}
+
+/* The wide lane's batch is emptied by its deadline, and another is put in its place while it is taken. That one must not
+ * count as waiting still: taken once more, it would set free the cores on which the next two are to be computed, and the
+ * one behind them would overwrite the first. */
+START_TEST(a_batch_in_place_of_a_late_one_is_taken_once)
+{
+    enum { LATE, IN_ITS_PLACE, FIRST, PAST_FIRST, NEXT, PAST_NEXT, BEHIND, JOBS };
+    struct pair p;
+    struct noted jobs[JOBS];
+    const struct server_batch *batch;
+    pthread_t thread;
+    int64_t wait;
+    int i;
+    set_up_pair(&p);
+    for (i = 0; i < JOBS; i++) {
+        make(&jobs[i], &p.model, 1, 4);
+        ck_assert_int_eq(server_queue_reserve(p.queue, &jobs[i].job, &wait), SERVER_ROOM);
+    }
+    believe_wide_takes(&p, 0.1);
+    jobs[LATE].job.deadline = server_now() + SECOND / 20;
+    server_queue_push(p.queue, &jobs[LATE].job);
+    server_queue_push(p.queue, &jobs[IN_ITS_PLACE].job);
+    pause_until(jobs[LATE].job.deadline);
+    batch = server_queue_take(p.queue, 0);
+    ck_assert(batch->count == 1 && batch->jobs[0] == &jobs[IN_ITS_PLACE].job);
+    ck_assert_int_eq(jobs[LATE].job.fate, SERVER_EXPIRED);
+    for (i = FIRST; i < BEHIND; i++)
+        server_queue_push(p.queue, &jobs[i].job);
+    believe_wide_takes(&p, 10);
+    server_queue_finish(p.queue, 0, DISTIL_NO_MEMORY); /* which teaches the queue nothing */
+    ck_assert_int_eq(pthread_create(&thread, NULL, take_wide, &p), 0);
+    wait_until(atomic_load(&p.taking));
+    pause_ms(20); /* in which it would take what is not there */
+    server_queue_push(p.queue, &jobs[BEHIND].job);
+    for (i = 1; i <= 2; i++) {
+        batch = server_queue_take(p.queue, i);
+        ck_assert_int_eq(batch->count, 2);
+        ck_assert_ptr_eq(batch->jobs[0], &jobs[i == 1 ? FIRST : NEXT].job);
+    }
+    server_queue_close(p.queue);
+    pthread_join(thread, NULL);
+    ck_assert(p.ended);
+    for (i = 1; i <= 2; i++)
+        server_queue_finish(p.queue, i, DISTIL_OK);
+    for (i = 0; i < JOBS; i++) {
+        ck_assert_int_eq(jobs[i].done, 1);
+        unmake(&jobs[i]);
+    }
+    tear_down_pair(&p);
+}
+END_TEST
+
 static void *watch(void *queue)
 {
     while (server_queue_expire(queue))
@@ -378,6 +476,7 @@ int main(void)
         what_cannot_make_its_deadline_is_refused,
         what_is_past_its_deadline_is_not_computed,
         deadlines_are_looked_at_before_computing,
+        a_batch_in_place_of_a_late_one_is_taken_once,
         late_jobs_learn_of_it_while_they_wait,
         jobs_nobody_waits_for_are_dropped,
     };
