@@ -84,6 +84,7 @@ static const struct server_route routes[] = {
      .handle = server_handle_recommend,
      .json_body = true,
      .needs_model = true,
+     .may_skip_queue = true,
      .needs = SERVER_SCOPE_SESSION},
     {.method = "POST",
      .path = "/api/recommend/score",

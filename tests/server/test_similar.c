@@ -8,6 +8,7 @@
 
 #include "server/internal.h"
 #include "server/offers.h"
+#include "tests/server/folder.h"
 #include "tests/server/server_fixture.h"
 #include "tests/suite.h"
 #include "weights/catalogue.h"
@@ -16,7 +17,7 @@ enum { ITEMS = 16384, WIDTH = 64, NAME = 12, WAITING = 256 };
 
 struct searching {
     struct fixture f;
-    char path[64];
+    char path[PATH_ROOM], password[16];
 };
 
 /* Items "PREFIXnumber", of which each 64th has the same vector. */
@@ -53,15 +54,15 @@ static void write_catalogue(const char *path, char prefix)
 /* max_queue: texts that may wait; 0: as many as by default. */
 static void set_up_queue(struct searching *s, const char *model, int max_queue)
 {
-    int fd;
     memset(s, 0, sizeof(*s));
-    snprintf(s->path, sizeof(s->path), "/tmp/distild-similar-XXXXXX");
-    fd = mkstemp(s->path);
-    ck_assert_int_ge(fd, 0);
-    close(fd);
+    make_folder();
+    path_of("items.catalogue", s->path);
+    snprintf(s->password, sizeof(s->password), "a sentence");
     write_catalogue(s->path, 'a');
     prepare(&s->f, model);
     s->f.options.catalogue = s->path;
+    s->f.options.state_dir = folder_path();
+    s->f.options.access.session_password = s->password;
     if (max_queue > 0)
         s->f.options.max_queue = max_queue;
     begin(&s->f);
@@ -76,7 +77,7 @@ static void set_up(struct searching *s)
 static void tear_down(struct searching *s)
 {
     stop(&s->f);
-    unlink(s->path);
+    remove_folder();
 }
 
 /* A search that, once it is done, holds up the thread that searches until it is let go. */
@@ -203,6 +204,26 @@ static void ask(int port, const char *body, int status, const char *part)
     expect_reply(&reply, status, part);
 }
 
+/* Logs in, and asks to be recommended something: the catalogue knows no model that embeds, so that no text is computed. */
+static void expect_recommendations(int port)
+{
+    static const char body[] = "{\"age\":30,\"gender\":\"F\",\"occupation\":\"artist\"}";
+    struct client client;
+    struct reply reply;
+    char request[2000], token[1500];
+    ck_assert(client_open(&client, port));
+    client_request(&client, "POST", "/api/login", "{\"session_password\":\"a sentence\"}", &reply);
+    ck_assert_int_eq(sscanf(reply.body, "{\"access_token\":\"%1499[^\"]", token), 1);
+    snprintf(request, sizeof(request),
+             "POST /api/recommend HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+             "Content-Length: %zu\r\n\r\n%s",
+             token, strlen(body), body);
+    ck_assert(client_send_text(&client, request));
+    client_read(&client, false, &reply);
+    expect_reply(&reply, 200, "{\"recommendations\":[\"");
+    client_close(&client);
+}
+
 START_TEST(what_computes_no_text_is_answered_while_texts_are_refused)
 {
     static const char text[] =
@@ -227,6 +248,7 @@ START_TEST(what_computes_no_text_is_answered_while_texts_are_refused)
     expect_reply(&reply, 503, "the queue is full: 1 texts");
     ask(s.f.port, "{\"id\":\"a7\",\"top_k\":1}", 200, "a71");
     ask(s.f.port, body, 200, "{\"items\":[{\"id\":\"a1\",\"score\":1}]}");
+    expect_recommendations(s.f.port);
     fake_open();
     client_read(&computed, false, &reply);
     expect_reply(&reply, 200, "sentiment");
@@ -254,7 +276,7 @@ START_TEST(another_catalogue_takes_the_place_of_the_one_before)
     struct holding holding;
     struct client client;
     struct reply reply;
-    char other[80];
+    char other[PATH_ROOM + 4];
     FILE *file;
     set_up(&s);
     snprintf(other, sizeof(other), "%s.new", s.path);
