@@ -70,6 +70,10 @@ def write_overload(rows, out):
             *(f"{row[name]:.1f}" for name in ("p50_ms", "p99_ms", "health_p99_ms", "health_max_ms"))) for row in medians(rows)])
 
 
+def sharing(result):
+    return "server on {}, load on {}".format(*result["apart"]) if result.get("apart") else "with the load on them too"
+
+
 def draw(result, path):
     import matplotlib
     matplotlib.use("Agg")
@@ -93,7 +97,7 @@ def draw(result, path):
     latency.set_xticks(factors, [f"{factor:g}x" for factor in factors])
     latency.minorticks_off()
     latency.set_xlabel("load, of what the server sustains")
-    rate.set_title(f"{result['cpu']}, {result['cores']} cores, with the load on them too", fontsize=10)
+    rate.set_title(f"{result['cpu']}, {result['cores']} cores, {sharing(result)}", fontsize=10)
     for axis in (rate, latency):
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)

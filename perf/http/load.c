@@ -27,7 +27,8 @@ struct settings {
     const char *port;
     int connections;
     double rate, seconds, warm_up, patience;
-    bool constant; /* arrivals at even distances, instead of a Poisson process */
+    double tick_ms; /* between looks at what is due and what has come; 0: none is waited for */
+    bool constant;  /* arrivals at even distances, instead of a Poisson process */
 };
 
 struct load {
@@ -208,6 +209,16 @@ static void note_cpu(struct load *load, int64_t now)
         load->cpu_to = cpu_seconds();
 }
 
+/* Sleeps to the next tick. What is due and what comes meanwhile waits for it, which counts as the server's time: a latency is from when a
+ * request was due to when its answer is seen. */
+static void sleep_to_tick(const struct load *load)
+{
+    const int64_t tick = (int64_t)(load->settings.tick_ms * 1e6);
+    const int64_t at = (now_ns() / tick + 1) * tick;
+    const struct timespec time = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
+}
+
 static void run(struct load *load)
 {
     struct epoll_event events[EVENTS];
@@ -220,7 +231,9 @@ static void run(struct load *load)
         if (now >= last || (now >= load->ends && load->idle_count == load->settings.connections))
             return;
         until = send_due(load, now, now < load->ends ? load->ends : last);
-        wait = until - now_ns();
+        if (load->settings.tick_ms > 0)
+            sleep_to_tick(load);
+        wait = load->settings.tick_ms > 0 ? 0 : until - now_ns();
         timeout.tv_sec = wait > 0 ? wait / 1000000000 : 0;
         timeout.tv_nsec = wait > 0 ? wait % 1000000000 : 0;
         /* all that has happened before anything is sent: the server may have closed many that were idle */
@@ -341,6 +354,8 @@ static const char usage[] =
     "  --rate R                   requests a second, whatever the answers; without it, each\n"
     "                             connection sends when it has its answer\n"
     "  --constant                 at even distances instead of random ones\n"
+    "  --tick MS                  send and receive only so often, which costs less CPU; latencies\n"
+    "                             are longer by up to that (0: at once)\n"
     "  --seconds S --warm-up S    measured, and before that (5, 1)\n"
     "  --patience S               for the last answers (10)\n"
     "  --method M --path P        (POST, /predict)\n"
@@ -357,6 +372,7 @@ enum {
     CONNECTIONS,
     RATE,
     CONSTANT,
+    TICK,
     SECONDS,
     WARM_UP,
     PATIENCE,
@@ -387,6 +403,9 @@ static bool take_option(struct settings *s, int option, char *value, char *heade
         break;
     case CONSTANT:
         s->constant = true;
+        break;
+    case TICK:
+        s->tick_ms = atof(value);
         break;
     case SECONDS:
         s->seconds = atof(value);
@@ -432,6 +451,7 @@ int main(int argc, char **argv)
                                             {"connections", required_argument, NULL, CONNECTIONS},
                                             {"rate", required_argument, NULL, RATE},
                                             {"constant", no_argument, NULL, CONSTANT},
+                                            {"tick", required_argument, NULL, TICK},
                                             {"seconds", required_argument, NULL, SECONDS},
                                             {"warm-up", required_argument, NULL, WARM_UP},
                                             {"patience", required_argument, NULL, PATIENCE},
@@ -466,7 +486,8 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (optind < argc || load.settings.connections < 1 || load.settings.seconds <= 0) {
+    if (optind < argc || load.settings.connections < 1 || load.settings.seconds <= 0 ||
+        load.settings.tick_ms < 0) {
         fputs(usage, stderr);
         return 2;
     }

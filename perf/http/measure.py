@@ -1,10 +1,10 @@
 """Measures a server over HTTP with perf_load; see run.sh.
 
     measure.py BUILD OUTPUT.json [--parts layer,cost,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S] [--factors F,...]
-               [--rounds N]
+               [--rounds N] [--server-cpus LIST --load-cpus LIST]
 
-Server and load share the machine. For the HTTP layer alone each has a core of its own; elsewhere the kernel shares the cores out,
-and what the generator took of them stands beside each figure. Under an overload the generator waits its turn (SCHED_BATCH): where
+Server and load share the machine. For the HTTP layer alone each has a core of its own, and under an overload cores of their own where
+they are given; elsewhere the kernel shares the cores out, and what the generator took of them stands beside each figure. Under an overload the generator waits its turn (SCHED_BATCH): where
 it interrupted the computation for each request that is due, and for each answer, the server would pay for what a user's machine does.
 """
 
@@ -22,6 +22,7 @@ import urllib.request
 
 CONCURRENCY = (1, 8, 64, 512)
 OPEN_CONNECTIONS = 2000
+TICK = 1  # milliseconds, between looks of an overload's generator at what is due and what has come: it costs less so
 MIXED = "5-250"  # words
 FILLING = 4  # seconds in which the queue fills before anything is measured
 EMPTY = '{"text":""}'  # parsed, routed, and refused before the model
@@ -122,11 +123,27 @@ def measure_matrix(build, models, tsv, seconds):
     return rows
 
 
-def corrected(row, *others):
-    """What a server answers a second, per second of the cores that the load left it: as if the load had cores of its own."""
-    cores = os.cpu_count()
-    taken = sum(one["measured_cpu_seconds"] / one["seconds"] for one in (row, *others))
-    return row["per_second"] * cores / (cores - taken)
+class Cores:
+    """Which cores the server and the load have: their own, or all of them both."""
+
+    def __init__(self, server, load):
+        self.server, self.load = server, load
+        self.apart = server is not None and load is not None
+        self.count = cpu_count(server) if self.apart else os.cpu_count()
+
+    def left(self, *loads):
+        """Cores that loads left to the server."""
+        return self.count - (0 if self.apart else sum(row["measured_cpu_seconds"] / row["seconds"] for row in loads))
+
+    def corrected(self, row, *others):
+        """What a server answers a second, per second of the cores that the load left it: as if the load had cores of its own."""
+        return row["per_second"] * self.count / self.left(row, *others)
+
+
+def cpu_count(cpus):
+    """CPUs of a list as taskset takes it, such as 0,2-3."""
+    spans = [[int(end) for end in span.split("-")] for span in cpus.split(",")]
+    return sum(span[-1] - span[0] + 1 for span in spans)
 
 
 def thread_seconds(server):
@@ -141,7 +158,7 @@ def thread_seconds(server):
     return http, others
 
 
-def load_watched(build, server, warm_up, seconds, *options):
+def load_watched(build, server, cores, warm_up, seconds, *options):
     """A load that gives way to the server, with the cores that the server's threads had while it was measured."""
     found = {}
 
@@ -154,22 +171,22 @@ def load_watched(build, server, warm_up, seconds, *options):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    row = with_cpu(server, lambda: load(build, server.port, "--warm-up", warm_up, "--seconds", seconds, *options, yields=True))
+    row = with_cpu(server, lambda: load(build, server.port, "--warm-up", warm_up, "--seconds", seconds, "--tick", TICK,
+                                        *options, core=cores.load, yields=True))
     watcher.join()
-    load_cores = row["measured_cpu_seconds"] / row["seconds"]
     # of what the load left: does not change with the speed of the machine
-    return {**row, **found, "share": found["computing_cores"] / (os.cpu_count() - load_cores)}
+    return {**row, **found, "share": found["computing_cores"] / cores.left(row)}
 
 
-def measure_overload(build, models, tsv, seconds, factors, rounds=3):
+def measure_overload(build, models, tsv, seconds, factors, cores, rounds=3):
     """Open loops, each between two closed ones that show what is sustained then: the speed of a shared machine changes by itself."""
     rows = []
     options = texts(tsv).get("SST-2", ("--words", MIXED))
     for name, path in models.items():
-        server = Server(build, *(("--model", path) if path else ()))
+        server = Server(build, *(("--model", path) if path else ()), core=cores.server)
 
         def closed():
-            return load_watched(build, server, 1, seconds, "--connections", 64, *options)
+            return load_watched(build, server, cores, 1, seconds, "--connections", 64, *options)
 
         before = closed()
         sustained = before["per_second"]
@@ -178,15 +195,16 @@ def measure_overload(build, models, tsv, seconds, factors, rounds=3):
                 health = {}
                 watch = threading.Thread(target=lambda: health.update(
                     load(build, server.port, "--connections", 4, "--rate", 20, "--seconds", seconds, "--warm-up", FILLING,
-                         "--method", "GET", "--path", "/health")))
+                         "--method", "GET", "--path", "/health", core=cores.load)))
                 watch.start()
-                row = load_watched(build, server, FILLING, seconds, "--connections", OPEN_CONNECTIONS, "--rate", factor * sustained, *options)
+                row = load_watched(build, server, cores, FILLING, seconds, "--connections", OPEN_CONNECTIONS, "--rate", factor * sustained,
+                                   *options)
                 watch.join()
                 after = closed()
-                peak = (corrected(before) + corrected(after)) / 2
+                peak = (cores.corrected(before) + cores.corrected(after)) / 2
                 rows.append({"model": name, "factor": factor, "sustained": sustained, "health_p99_ms": health["p99_ms"],
-                             "health_max_ms": health["max_ms"], "corrected": corrected(row, health), "peak": peak,
-                             "of_peak": corrected(row, health) / peak, "of_share": 2 * row["share"] / (before["share"] + after["share"]), **row})
+                             "health_max_ms": health["max_ms"], "corrected": cores.corrected(row, health), "peak": peak,
+                             "of_peak": cores.corrected(row, health) / peak, "of_share": 2 * row["share"] / (before["share"] + after["share"]), **row})
                 print(name, factor, row["per_second"], rows[-1]["corrected"], f"{rows[-1]['of_peak']:.1%}", f"{rows[-1]['of_share']:.1%}",
                       row["other_cores"], row["p99_ms"], health["p99_ms"], row["by_status"], flush=True)
                 before = after
@@ -233,7 +251,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--factors", default="0.5,0.8,1,1.5,2,5,10")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--server-cpus", metavar="LIST")
+    parser.add_argument("--load-cpus", metavar="LIST")
     options = parser.parse_args()
+    if (options.server_cpus is None) != (options.load_cpus is None):
+        parser.error("--server-cpus and --load-cpus go together")
     models = dict(item.split("=", 1) for item in options.models.split(","))
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         cpu = re.search(r"model name\s*:\s*(.*)", file.read())
@@ -244,7 +266,9 @@ def main():
             result[part] = measure_layer(options.build, options.seconds)
         elif part == "overload":
             factors = [float(factor) for factor in options.factors.split(",")]
-            result[part] = measure_overload(options.build, models, options.tsv, options.seconds, factors, options.rounds)
+            result[part] = measure_overload(options.build, models, options.tsv, options.seconds, factors,
+                                            Cores(options.server_cpus, options.load_cpus), options.rounds)
+            result["apart"] = [options.server_cpus, options.load_cpus] if options.server_cpus else None
         else:
             measure = {"cost": measure_cost, "matrix": measure_matrix}[part]
             result[part] = measure(options.build, models, options.tsv, options.seconds)
