@@ -2,7 +2,6 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "server/internal.h"
 #include "tests/server/server_fixture.h"
@@ -16,8 +15,7 @@ enum { LARGE = 100000, ROOM = 250000 };
 static const char *large_body(void)
 {
     static char body[LARGE + 1];
-    memset(body, ' ', LARGE);
-    memcpy(body, "{\"text\":\"x\"}", 12);
+    snprintf(body, sizeof(body), "%-*s", LARGE, "{\"text\":\"x\"}");
     return body;
 }
 
