@@ -90,6 +90,7 @@ static void take_known(struct server_headers *headers, const char *name, const c
         if (strcasecmp(name, "X-Request-Id") == 0) {
             headers->request_id = value;
         } else if (strcasecmp(name, "X-Request-Timeout-Ms") == 0) {
+            headers->request_timeouts++;
             headers->request_timeout = value;
         } else if (strcasecmp(name, "X-API-Key") == 0) {
             headers->api_keys++;
@@ -155,6 +156,8 @@ const char *server_headers_problem(const struct server_headers *headers, bool is
         return "Authorization is given more than once";
     if (headers->api_keys > 1)
         return "X-API-Key is given more than once";
+    if (headers->request_timeouts > 1)
+        return "X-Request-Timeout-Ms is given more than once";
     return NULL;
 }
 

@@ -23,8 +23,8 @@ struct server_headers {
         *request_timeout;
     const char *accept; /* the last one, where it is given several times */
     const char *authorization, *api_key;
-    unsigned authorizations, api_keys, traceparents; /* how often each is given */
-    const char *origin, *requested_method;           /* of the CORS protocol */
+    unsigned authorizations, api_keys, traceparents, request_timeouts; /* how often each is given */
+    const char *origin, *requested_method;                             /* of the CORS protocol */
     struct server_header_fields forwarded, forwarded_for;
     bool expects_continue;
     bool bad_name, bad_value; /* a field broke the grammar of RFC 9110 */
@@ -36,7 +36,7 @@ struct server_headers {
 void server_headers_take(struct server_headers *headers, const char *name, size_t name_length,
                          const char *value, size_t value_length);
 
-/* What makes it doubtful where the message ends or whom it is for; NULL where nothing does. */
+/* What makes it doubtful where the message ends, whom it is for or what it asks; NULL where nothing does. */
 const char *server_headers_problem(const struct server_headers *headers, bool is_1_0);
 
 /* The milliseconds of X-Request-Timeout-Ms: 0 where it is not given, -1 where it is no whole number

@@ -346,6 +346,9 @@ START_TEST(timeouts_are_whole_milliseconds)
         ask_within(&client, good[i], &reply);
         ck_assert_int_eq(reply.status, 200);
     }
+    ask_within(&client, "10000\r\nX-Request-Timeout-Ms: 10000", &reply);
+    expect_reply(&reply, 400, "X-Request-Timeout-Ms is given more than once");
+    ck_assert(client_is_closed(&client));
     client_close(&client);
     stop(&f);
 }
