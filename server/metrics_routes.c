@@ -9,6 +9,7 @@
 #include "server/prediction_log.h"
 #include "server/recommender.h"
 #include "server/routes.h"
+#include "server/tls.h"
 
 static void write_gauge(FILE *out, const char *name, const char *help, double value)
 {
@@ -86,6 +87,11 @@ static void write_reloads(const struct server *server, FILE *out)
     for (i = 0; i < SERVER_RELOADABLE; i++)
         fprintf(out, "distild_last_reload_timestamp_seconds{what=\"%s\"} %.3f\n", names[i],
                 (double)atomic_load_explicit(&records[i].at, memory_order_relaxed) / 1e9);
+    write_gauge(
+        out, "distild_certificate_expiration_timestamp_seconds",
+        "When the certificate, or the first of its chain, expires, in seconds since 1970; 0 "
+        "without TLS.",
+        server->tls ? (double)server_tls_expires(server->tls) : 0);
 }
 
 static void write_model_label(FILE *out, const char *family, const struct server_model *model)

@@ -2,9 +2,11 @@
 #include "server/tls.h"
 
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "server/key_file.h"
 
@@ -16,6 +18,7 @@ static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-KX
 struct server_tls_certificate {
     int users; /* sessions that have it, and one while it is the current one */
     gnutls_certificate_credentials_t credentials;
+    time_t begins, expires; /* of the chain, what is most narrow; 0: unknown */
 };
 
 struct server_tls {
@@ -33,6 +36,44 @@ static void free_certificate(struct server_tls_certificate *certificate)
 {
     gnutls_certificate_free_credentials(certificate->credentials);
     free(certificate);
+}
+
+static void read_times(struct server_tls_certificate *certificate)
+{
+    gnutls_x509_crt_t *chain = NULL;
+    unsigned count = 0, i;
+    if (gnutls_certificate_get_x509_crt(certificate->credentials, 0, &chain, &count) < 0)
+        return;
+    for (i = 0; i < count; i++) {
+        time_t begins = gnutls_x509_crt_get_activation_time(chain[i]);
+        time_t expires = gnutls_x509_crt_get_expiration_time(chain[i]);
+        if (begins > certificate->begins)
+            certificate->begins = begins;
+        if (expires > 0 && (certificate->expires == 0 || expires < certificate->expires))
+            certificate->expires = expires;
+        gnutls_x509_crt_deinit(chain[i]);
+    }
+    gnutls_free(chain);
+}
+
+/* Clients refuse a certificate out of its time, which is served nonetheless: it may be renewed, and a clock
+ * may be wrong. */
+static void check_times(const struct server_tls *tls,
+                        const struct server_tls_certificate *certificate)
+{
+    time_t now = time(NULL);
+    bool expired = certificate->expires > 0 && now >= certificate->expires;
+    const time_t *at = expired ? &certificate->expires : &certificate->begins;
+    struct tm parts;
+    char date[40];
+    if (!expired && now >= certificate->begins)
+        return;
+    gmtime_r(at, &parts);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    server_log_printf(tls->log, SERVER_LOG_WARN,
+                      expired ? "the certificate %s, or one of its chain, expired at %s"
+                              : "the certificate %s, or one of its chain, is not valid before %s",
+                      tls->certificate_path, date);
 }
 
 static distil_status parse(const struct server_tls *tls, const struct server_key_file *certificate,
@@ -59,6 +100,8 @@ static distil_status parse(const struct server_tls *tls, const struct server_key
                            tls->certificate_path, tls->key_path, gnutls_strerror(code));
     }
     made->users = 1;
+    read_times(made);
+    check_times(tls, made);
     *parsed = made;
     return DISTIL_OK;
 }
@@ -134,6 +177,15 @@ void server_tls_free(struct server_tls *tls)
     gnutls_free(tls->ticket_key.data);
     pthread_mutex_destroy(&tls->lock);
     free(tls);
+}
+
+int64_t server_tls_expires(struct server_tls *tls)
+{
+    time_t expires;
+    pthread_mutex_lock(&tls->lock);
+    expires = tls->current->expires;
+    pthread_mutex_unlock(&tls->lock);
+    return (int64_t)expires;
 }
 
 /* ---- sessions ---- */

@@ -2,6 +2,8 @@
 #ifndef SERVER_TLS_H
 #define SERVER_TLS_H
 
+#include <stdint.h>
+
 #include "server/log.h"
 #include "weights/distil_status.h"
 
@@ -9,13 +11,15 @@ struct server_tls;
 struct server_tls_certificate;
 
 /* Reads a certificate with its chain, and its private key, both PEM. Errors name the file, and say
- * so where the two do not belong together. NULL in *tls where both paths are NULL. */
+ * so where the two do not belong together; one that is out of its time is warned of. NULL in *tls where both paths are NULL. */
 distil_status server_tls_create(const char *certificate, const char *key,
                                 const struct server_log *log, struct server_tls **tls,
                                 distil_error *error);
 /* Reads the files again; connections opened from then on get what they hold. After an error
  * everything is as it was. */
 distil_status server_tls_reload(struct server_tls *tls, distil_error *error);
+/* When the certificate of now, or the first of its chain, expires, in seconds since 1970; 0: unknown. */
+int64_t server_tls_expires(struct server_tls *tls);
 /* No connection may be open any more. NULL is ignored. */
 void server_tls_free(struct server_tls *tls);
 

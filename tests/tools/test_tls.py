@@ -10,7 +10,9 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 
+import exposition
 from harness import MODEL, PATIENCE, main, run
 from serving import ServeCase
 
@@ -34,6 +36,23 @@ class Tls(ServeCase):
         new[1].chmod(0o600)
         os.replace(new[0], self.certificate)
         os.replace(new[1], self.key)
+
+    def make_expired(self):
+        """The same of one that was good for the year 2020 alone, which `openssl req` does not make."""
+        authority = {
+            "authority": "[ca]\ndefault_ca=own\n[own]\ndatabase=index\nnew_certs_dir=.\nserial=serial\ndefault_md=sha256\npolicy=any\n"
+                         "[any]\ncommonName=supplied\n",
+            "index": "",
+            "serial": "01\n",
+        }
+        for name, content in authority.items():
+            (self.folder / name).write_text(content)
+        for command in (
+            ["req", "-new", "-key", self.key, "-subj", "/CN=expired", "-out", "request.pem"],
+            ["ca", "-config", "authority", "-batch", "-notext", "-selfsign", "-keyfile", self.key, "-in", "request.pem",
+             "-out", self.certificate, "-startdate", "20200101000000Z", "-enddate", "20210101000000Z"],
+        ):
+            subprocess.run(["openssl", *command], cwd=self.folder, check=True, capture_output=True, timeout=PATIENCE)
 
     def serve(self, *options, algorithm="ec", **variables):
         self.make("first", algorithm)
@@ -135,6 +154,24 @@ class Tls(ServeCase):
         self.assertEqual(self.name(server), "second")
         self.assertEqual(self.predict(kept)[0], 200)
         self.assertEqual(server.stop(), 0)
+
+    def test_a_certificate_out_of_its_time(self):
+        server = self.serve()
+        expiration = "distild_certificate_expiration_timestamp_seconds"
+
+        def metric():
+            connection = self.open(server)
+            connection.request("GET", "/metrics")
+            return exposition.parse(connection.getresponse().read().decode())[expiration, ()]
+
+        self.assertLess(abs(metric() - (time.time() + 2 * 86400)), PATIENCE + 60)
+        self.assertNotIn("certificate", "".join(server.log))
+        self.make_expired()
+        server.reload("the certificate was reloaded")
+        self.assertIn(f"warn the certificate {self.certificate}, or one of its chain, expired at 2021-01-01T00:00:00Z\n", "".join(server.log))
+        self.assertEqual((metric(), self.name(server)), (1609459200, "expired"))
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(self.start().metric(expiration), 0)
 
     def test_reloading_loses_no_request(self):
         server = self.serve("--http-threads", "2")
