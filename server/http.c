@@ -84,7 +84,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     }
     http->counted = true;
     server_connection_wait(http->kept, SERVER_WAITING_SELF);
+    /* in this order, so that whoever drains sees it in one place or the other */
     atomic_fetch_add_explicit(&http->exchange.server->in_flight, 1, memory_order_relaxed);
+    server_http_arrived(http);
     return http->exchange.status ? server_http_respond(http) : server_http_dispatch(http);
 }
 
@@ -106,6 +108,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
         server_http_log_exchange(http);
     if (http->suspended) /* its client had gone when it was resumed */
         atomic_fetch_sub_explicit(&thread->server->suspended, 1, memory_order_relaxed);
+    server_http_arrived(http);
     if (http->counted)
         atomic_fetch_sub_explicit(&thread->server->in_flight, 1, memory_order_release);
     server_connection_wait(http->kept, SERVER_WAITING_NEXT);

@@ -31,6 +31,7 @@ struct server_http_exchange {
     struct server_headers headers;
     struct server_trace trace;
     bool close;     /* the connection, after the answer */
+    bool arriving;  /* counted as such: its body is on its way */
     bool counted;   /* as in flight: the request is complete */
     bool cut;       /* the client left before it had its answer */
     bool suspended; /* waits for the workers or the reader, or has waited */
@@ -51,6 +52,9 @@ struct server_http_exchange *server_http_begin(struct server_http_thread *thread
                                                const char *version);
 /* Takes a piece of the body; false when the connection is to be cut. */
 bool server_http_take_body(struct server_http_exchange *http, const char *data, size_t size);
+
+/* No longer counts an exchange as arriving, if it does. */
+void server_http_arrived(struct server_http_exchange *http);
 
 /* The descriptor of a connection; -1 where there is none. */
 int server_http_descriptor(struct MHD_Connection *connection);

@@ -188,10 +188,18 @@ struct server_http_exchange *server_http_begin(struct server_http_thread *thread
     if (http->kept && http->kept->target_end && (uintptr_t)version != http->kept->target_end + 1)
         http->headers.cut_target = true;
     check_headers(http, strcmp(version, "HTTP/1.0") == 0);
-    server_connection_wait(http->kept, server_headers_frame_body(&http->headers)
-                                           ? SERVER_WAITING_BODY
-                                           : SERVER_WAITING_SELF);
+    http->arriving = server_headers_frame_body(&http->headers);
+    if (http->arriving)
+        atomic_fetch_add_explicit(&thread->server->arriving, 1, memory_order_relaxed);
+    server_connection_wait(http->kept, http->arriving ? SERVER_WAITING_BODY : SERVER_WAITING_SELF);
     return http;
+}
+
+void server_http_arrived(struct server_http_exchange *http)
+{
+    if (http->arriving)
+        atomic_fetch_sub_explicit(&http->exchange.server->arriving, 1, memory_order_release);
+    http->arriving = false;
 }
 
 /* ---- the body ---- */

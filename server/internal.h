@@ -32,6 +32,7 @@ struct server {
     struct server_model_options
         default_model;    /* what options.models points to when none is given */
     atomic_int state;     /* enum server_state; models, queue and workers are there from READY on */
+    atomic_int arriving;  /* requests whose headers have come and whose body is on its way */
     atomic_int in_flight; /* complete requests that are not yet fully answered */
     atomic_int suspended; /* requests with the workers or the reader, or waiting for one */
     atomic_int connections; /* open */
@@ -40,7 +41,8 @@ struct server {
     atomic_ullong draws; /* of random numbers */
     uint64_t id_seed;
     int64_t drain_began;
-    int64_t seen_alive; /* by the service manager, last */
+    int64_t drain_swept; /* when connections were last looked at while draining */
+    int64_t seen_alive;  /* by the service manager, last */
     bool loaded;
 
     struct server_state_dir *state_lock;
@@ -68,7 +70,8 @@ struct server {
     struct server_listener *listener;
 };
 
-/* The meters of an HTTP thread, of a worker, and of the threads of which there is one. */
+/* The meters of an HTTP thread, and of the threads of which there is one. Between them are those of the
+ * workers, one for each lane. */
 static inline struct server_meter *server_http_meter(const struct server *server, int thread)
 {
     return server_metrics_meter(server->metrics, thread);
@@ -77,7 +80,7 @@ static inline struct server_meter *server_http_meter(const struct server *server
 static inline struct server_meter *server_common_meter(const struct server *server)
 {
     return server_metrics_meter(server->metrics,
-                                server->options.http_threads + server->options.workers);
+                                server->options.http_threads + server->lanes.count);
 }
 
 static inline enum server_state server_get_state(const struct server *server)

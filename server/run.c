@@ -77,9 +77,26 @@ static distil_status interrupted_by(struct server *server, bool *interrupted, di
                        server_in_flight(server));
 }
 
+/* At the end of the drain timeout. A request that never came whole was not accepted. */
+static distil_status give_up(const struct server *server, distil_error *error)
+{
+    const struct server_options *options = &server->options;
+    int arriving = server_arriving(server), left = server_in_flight(server);
+    if (arriving > 0)
+        server_log_printf(&options->log, SERVER_LOG_WARN,
+                          "%d requests had not come whole after draining for %d s, and are cut",
+                          arriving, options->drain_timeout_seconds);
+    if (left == 0)
+        return DISTIL_OK;
+    server_log_printf(&options->log, SERVER_LOG_WARN,
+                      "%d requests were left unanswered after draining for %d s", left,
+                      options->drain_timeout_seconds);
+    return distil_fail(error, DISTIL_BUSY, "%d requests were left unanswered", left);
+}
+
 /* Goes on serving for the drain delay, while /health says that no more should come; then waits until
- * accepted requests are answered, for as long as the options allow. DISTIL_BUSY when some were not
- * by then, or at another signal, which sets *interrupted. */
+ * accepted requests are received and answered, for as long as the options allow. DISTIL_BUSY when some were
+ * not answered by then, or at another signal, which sets *interrupted. */
 static distil_status drain(struct server *server, const sigset_t *signals, bool *interrupted,
                            distil_error *error)
 {
@@ -91,13 +108,8 @@ static distil_status drain(struct server *server, const sigset_t *signals, bool 
     deadline = server_now() + options->drain_timeout_seconds * second;
     server_drain(server);
     while (!server_drained(server)) {
-        int left = server_in_flight(server);
-        if (left > 0 && server_now() > deadline) {
-            server_log_printf(&options->log, SERVER_LOG_WARN,
-                              "%d requests were left unanswered after draining for %d s", left,
-                              options->drain_timeout_seconds);
-            return distil_fail(error, DISTIL_BUSY, "%d requests were left unanswered", left);
-        }
+        if (server_now() > deadline && server_arriving(server) + server_in_flight(server) > 0)
+            return give_up(server, error);
         if (wait_end(server, signals, server_now() + 5000000))
             return interrupted_by(server, interrupted, error);
     }

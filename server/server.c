@@ -35,8 +35,6 @@ enum {
     SPARE_DESCRIPTORS = 64          /* for everything that is no connection */
 };
 
-/* A request that was on its way when the server began to drain is waited for this long. */
-static const int64_t settle_ns = 100000000;
 /* What resumed connections get for sending their last answers before they are closed. */
 static const int64_t flush_ns = 1000000000;
 
@@ -424,32 +422,6 @@ void server_reload(struct server *server)
 int server_port(const struct server *server)
 {
     return server_listener_port(server->listener);
-}
-
-int server_in_flight(const struct server *server)
-{
-    return atomic_load_explicit(&server->in_flight, memory_order_acquire);
-}
-
-void server_retire(struct server *server)
-{
-    int ready = SERVER_READY;
-    atomic_compare_exchange_strong(&server->state, &ready, SERVER_DRAINING);
-}
-
-void server_drain(struct server *server)
-{
-    server_retire(server);
-    server->drain_began = server_now();
-    server_listener_stop(server->listener);
-}
-
-bool server_drained(struct server *server)
-{
-    /* the listener, which does so else, has ended */
-    if (server->predictions)
-        server_prediction_log_sweep(server->predictions);
-    return server_in_flight(server) == 0 && server_now() - server->drain_began > settle_ns;
 }
 
 /* Waits until every answer is sent, or for a second: a client that does not read must not hold up

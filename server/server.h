@@ -142,7 +142,10 @@ void server_retire(struct server *server);
 void server_drain(struct server *server);
 /* Requests received whole and not yet fully answered. */
 int server_in_flight(const struct server *server);
-/* Whether a drained server has nothing left to answer. */
+/* Requests whose headers have come and whose body is on its way. */
+int server_arriving(const struct server *server);
+/* Whether a drained server has nothing left to answer. To be asked several times a second, as it closes the
+ * connections of clients that take too long. */
 bool server_drained(struct server *server);
 /* Ends: drains if that has not been done, answers what still waits with 503, stops the threads,
  * frees. NULL is ignored. */

@@ -98,6 +98,45 @@ START_TEST(ending_answers_what_still_waits)
 }
 END_TEST
 
+static const char half_a_request[] = "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                                     "Content-Length: 12\r\n\r\n{\"text\"";
+
+/* A request whose headers have come is received whole, as long as its client is not too slow. */
+START_TEST(draining_waits_for_bodies)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    client_send_text(&client, half_a_request);
+    wait_until(server_arriving(f.server) == 1);
+    server_drain(f.server);
+    pause_ms(200); /* longer than a request may take to show itself */
+    ck_assert(!server_drained(f.server));
+    client_send_text(&client, ":\"x\"}");
+    client_read(&client, false, &reply);
+    ck_assert_msg(reply.status == 200, "%d %s", reply.status, reply.body);
+    client_close(&client);
+    wait_until(server_drained(f.server));
+    stop(&f);
+
+    prepare(&f, "fake");
+    f.options.body_timeout_seconds = 1;
+    begin(&f);
+    load(&f);
+    ck_assert(client_open(&client, f.port));
+    client_send_text(&client, half_a_request);
+    wait_until(server_arriving(f.server) == 1);
+    server_drain(f.server);
+    ck_assert(!server_drained(f.server));
+    wait_until(server_drained(f.server));
+    ck_assert(client_is_closed(&client));
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
 START_TEST(bad_starts_say_why)
 {
     struct fixture f, g;
@@ -186,15 +225,37 @@ static void *ask_and_end(void *argument)
     return NULL;
 }
 
-START_TEST(requests_left_at_the_end_are_reported)
+/* Finds the port in the log, sends the headers of a request, and ends. */
+static void *announce_and_end(void *argument)
+{
+    const int *log = argument;
+    struct client client;
+    char line[1000] = "", answer[32];
+    const char *colon;
+    if (read(*log, line, sizeof(line) - 1) <= 0 || !(colon = strstr(line, "127.0.0.1:")) ||
+        !client_open(&client, atoi(colon + 10)))
+        return NULL;
+    client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n"
+                              "Expect: 100-continue\r\n\r\n");
+    if (read(client.fd, answer, sizeof(answer)) > 0) /* its headers were read */
+        kill(getpid(), SIGTERM);
+    client_is_closed(&client);
+    client_close(&client);
+    return NULL;
+}
+
+/* Runs a server that does not wait for requests at its end, beside a thread that ends it. Returns what
+ * server_run does, and what it logged after its first line. */
+static distil_status run_beside(const char *model, void *(*thread)(void *), char *log, size_t size,
+                                distil_error *error)
 {
     struct fixture f;
-    pthread_t thread;
+    pthread_t beside;
     sigset_t signals;
-    distil_error error;
-    char log[4000] = "";
+    distil_status status;
+    ssize_t got;
     int ends[2];
-    prepare(&f, "fake:slow=1000");
+    prepare(&f, model);
     f.options.drain_timeout_seconds = 0;
     f.options.log.level = SERVER_LOG_WARN;
     ck_assert_int_eq(pipe(ends), 0);
@@ -203,14 +264,34 @@ START_TEST(requests_left_at_the_end_are_reported)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    ck_assert_int_eq(pthread_create(&thread, NULL, ask_and_end, &ends[0]), 0);
-    ck_assert_int_eq(server_run(&f.options, &error), DISTIL_BUSY);
-    ck_assert_str_eq(error.message, "1 requests were left unanswered");
-    pthread_join(thread, NULL);
-    ck_assert_int_gt(read(ends[0], log, sizeof(log) - 1), 0);
-    ck_assert_msg(strstr(log, "warn 1 requests were left unanswered") != NULL, "%s", log);
+    ck_assert_int_eq(pthread_create(&beside, NULL, thread, &ends[0]), 0);
+    status = server_run(&f.options, error);
+    pthread_join(beside, NULL);
+    got = read(ends[0], log, size - 1);
+    log[got > 0 ? got : 0] = '\0';
     close(ends[0]);
     close(ends[1]);
+    return status;
+}
+
+START_TEST(requests_left_at_the_end_are_reported)
+{
+    distil_error error;
+    char log[4000];
+    ck_assert_int_eq(run_beside("fake:slow=1000", ask_and_end, log, sizeof(log), &error),
+                     DISTIL_BUSY);
+    ck_assert_str_eq(error.message, "1 requests were left unanswered");
+    ck_assert_msg(strstr(log, "warn 1 requests were left unanswered") != NULL, "%s", log);
+}
+END_TEST
+
+START_TEST(requests_that_never_came_whole_are_reported)
+{
+    distil_error error;
+    char log[4000];
+    ck_assert_msg(run_beside("fake", announce_and_end, log, sizeof(log), &error) == DISTIL_OK, "%s",
+                  error.message);
+    ck_assert_msg(strstr(log, "warn 1 requests had not come whole") != NULL, "%s", log);
 }
 END_TEST
 
@@ -219,10 +300,12 @@ int main(void)
     const TTest *const tests[] = {
         loading_is_503,
         draining_answers_what_was_accepted,
+        draining_waits_for_bodies,
         ending_answers_what_still_waits,
         bad_starts_say_why,
         run_ends_at_sigterm,
         requests_left_at_the_end_are_reported,
+        requests_that_never_came_whole_are_reported,
     };
     return run_tests("life", 30, tests, sizeof(tests) / sizeof(*tests));
 }
