@@ -202,13 +202,13 @@ START_TEST(a_full_queue_shows_and_delays_no_scrape)
         pthread_join(calls[i].thread, NULL);
         ck_assert_int_eq(calls[i].reply.status, 200);
     }
+    wait_for_in_flight(&f, 0); /* answers are counted once they are sent */
     ck_assert_double_ge(value_now(f.port, "distild_queue_duration_seconds_sum"), 0.5);
     ck_assert_double_ge(value_now(f.port, "distild_inference_duration_seconds_sum"), 2.4);
     ck_assert_double_eq(value_now(f.port, "distild_inference_duration_seconds_bucket{le=\"1\"}"),
                         0);
     ck_assert_double_eq(value_now(f.port, "distild_inference_duration_seconds_bucket{le=\"+Inf\"}"),
                         2);
-    wait_for_in_flight(&f, 0);
     ck_assert_double_eq(value_now(f.port, "distild_requests_waiting"), 0);
     stop(&f);
 }
