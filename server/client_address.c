@@ -15,6 +15,13 @@ static bool is_ipv4(const struct server_address *address)
     return memcmp(address->bytes, mapped, sizeof(mapped)) == 0;
 }
 
+/* Whether it is what a peer has that came through a Unix-domain socket. */
+static bool is_none(const struct server_address *address)
+{
+    static const struct server_address none;
+    return memcmp(address, &none, sizeof(none)) == 0;
+}
+
 /* Reads an IPv4 or IPv6 address. */
 static bool read_address(const char *text, struct server_address *address)
 {
@@ -117,9 +124,8 @@ distil_status server_networks_parse(const char *text, struct server_networks *ne
 bool server_networks_hold(const struct server_networks *networks,
                           const struct server_address *address)
 {
-    static const struct server_address none;
     int i;
-    if (memcmp(address, &none, sizeof(none)) == 0)
+    if (is_none(address))
         return networks->unix_socket;
     for (i = 0; i < networks->count; i++)
         if (matches(&networks->list[i], address))
@@ -156,8 +162,7 @@ size_t server_address_significant(const struct server_address *address)
 
 void server_address_print(const struct server_address *address, char text[SERVER_ADDRESS_TEXT])
 {
-    static const struct server_address none;
-    if (memcmp(address, &none, sizeof(none)) == 0)
+    if (is_none(address))
         memcpy(text, "unix", 5);
     else if (is_ipv4(address))
         inet_ntop(AF_INET, address->bytes + 12, text, SERVER_ADDRESS_TEXT);
@@ -243,7 +248,8 @@ void server_address_forwarded(struct server_address *address, const struct serve
                 return;
             while (start > value && start[-1] != ',')
                 start--;
-            if (!read_element(start, (size_t)(end - start), &hop))
+            /* :: is nobody's address, and stands for a Unix-domain socket here, which no header may */
+            if (!read_element(start, (size_t)(end - start), &hop) || is_none(&hop))
                 return;
             *address = hop;
             if (start == value)

@@ -186,6 +186,7 @@ START_TEST(forwarded_hops_are_followed_from_the_right_while_trusted)
         {"10.0.0.1", "for=\"6.6.6.6, for=192.0.2.60", NULL, "192.0.2.60"},
         {"10.0.0.1", "proto=http", NULL, "10.0.0.1"},
         {"10.0.0.1", "10.0.0.2, 10.0.0.3", NULL, "10.0.0.2"},
+        {"10.0.0.1", "6.6.6.6, ::, 10.0.0.2", NULL, "10.0.0.2"},
     };
     struct server_networks trusted;
     char text[SERVER_ADDRESS_TEXT];

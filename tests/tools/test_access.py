@@ -266,6 +266,8 @@ class Logins(Access):
         self.assertEqual(self.protected(short, token)[1]["error"], "the token has expired")
         key.write_bytes(b"short")
         self.assertIn("at least 32", run("serve", *options, "--port", "0", "--model", MODEL, code=1)[1])
+        password.write_bytes("Grüße\n".encode("latin-1"))
+        self.assertIn("session password is not UTF-8", run("serve", *options[:2], "--port", "0", "--model", MODEL, code=1)[1])
         password.chmod(0o664)
         self.assertIn("chmod", run("serve", *options, "--port", "0", "--model", MODEL, code=1)[1])
 
