@@ -1,7 +1,10 @@
 /* run.c: server_run, the life of the process: signals, announcement, drain. */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <ucontext.h>
@@ -94,18 +97,13 @@ static distil_status give_up(const struct server *server, distil_error *error)
     return distil_fail(error, DISTIL_BUSY, "%d requests were left unanswered", left);
 }
 
-/* Goes on serving for the drain delay, while /health says that no more should come; then waits until
- * accepted requests are received and answered, for as long as the options allow. DISTIL_BUSY when some were
- * not answered by then, or at another signal, which sets *interrupted. */
-static distil_status drain(struct server *server, const sigset_t *signals, bool *interrupted,
-                           distil_error *error)
+/* Takes no more connections, and waits until accepted requests are received and answered, for as long as the
+ * options allow. DISTIL_BUSY when some were not answered by then, or at another signal, which sets
+ * *interrupted. */
+static distil_status finish(struct server *server, const sigset_t *signals, bool *interrupted,
+                            distil_error *error)
 {
-    const struct server_options *options = &server->options;
-    int64_t deadline;
-    server_retire(server);
-    if (wait_end(server, signals, server_now() + options->drain_delay_seconds * second))
-        return interrupted_by(server, interrupted, error);
-    deadline = server_now() + options->drain_timeout_seconds * second;
+    int64_t deadline = server_now() + server->options.drain_timeout_seconds * second;
     server_drain(server);
     while (!server_drained(server)) {
         if (server_now() > deadline && server_arriving(server) + server_in_flight(server) > 0)
@@ -116,22 +114,104 @@ static distil_status drain(struct server *server, const sigset_t *signals, bool 
     return DISTIL_OK;
 }
 
+/* Goes on serving for the drain delay, while /health says that no more should come; then finishes. */
+static distil_status drain(struct server *server, const sigset_t *signals, bool *interrupted,
+                           distil_error *error)
+{
+    server_retire(server);
+    if (wait_end(server, signals, server_now() + server->options.drain_delay_seconds * second))
+        return interrupted_by(server, interrupted, error);
+    return finish(server, signals, interrupted, error);
+}
+
+static const char *name_of(int number)
+{
+    return number == SIGINT ? "SIGINT" : "SIGTERM";
+}
+
+/* ---- loading ---- */
+
+struct loading {
+    struct server *server;
+    distil_status status;
+    distil_error error;
+    atomic_bool done;
+};
+
+static void *run_loading(void *argument)
+{
+    struct loading *loading = argument;
+    loading->status = server_load(loading->server, &loading->error);
+    atomic_store_explicit(&loading->done, true, memory_order_release);
+    return NULL;
+}
+
+/* Loads the models, on a thread of its own so that a signal need not wait for that. *number is set to one that
+ * came meanwhile, after which the thread goes on until the process ends. SIGHUP waits. */
+static distil_status load(struct server *server, const sigset_t *signals, int *number,
+                          distil_error *error)
+{
+    struct loading *loading = calloc(1, sizeof(*loading));
+    sigset_t ends = *signals;
+    distil_status status;
+    pthread_t thread;
+    if (!loading)
+        return distil_fail(error, DISTIL_NO_MEMORY, "out of memory for loading models");
+    loading->server = server;
+    if (pthread_create(&thread, NULL, run_loading, loading)) {
+        free(loading);
+        return distil_fail(error, DISTIL_SYSTEM, "the thread that loads could not be started");
+    }
+    sigdelset(&ends, SIGHUP);
+    while (!atomic_load_explicit(&loading->done, memory_order_acquire)) {
+        *number = wait_signal(&ends, 1);
+        if (*number) {
+            pthread_detach(thread);
+            return DISTIL_OK;
+        }
+    }
+    pthread_join(thread, NULL);
+    status = loading->status;
+    if (status)
+        *error = loading->error;
+    free(loading);
+    return status;
+}
+
+/* Ends a server that loads. Requests are answered nonetheless, if only with 503. */
+static distil_status end_loading(struct server *server, const sigset_t *signals, int number,
+                                 bool *interrupted, distil_error *error)
+{
+    *interrupted = true;
+    server_notify_stopping();
+    server_log_printf(&server->options.log, SERVER_LOG_INFO,
+                      "%s: ended while models were being loaded", name_of(number));
+    if (server->options.listen_when_ready)
+        return DISTIL_OK; /* nobody could ask anything, and who listens is the other thread's */
+    return finish(server, signals, interrupted, error);
+}
+
+/* *interrupted is set where threads may still be at work when it returns. */
 static distil_status serve(struct server *server, const sigset_t *signals, bool *interrupted,
                            distil_error *error)
 {
     int number = 0;
-    distil_status status = server_load(server, error);
+    distil_status status = load(server, signals, &number, error);
     if (status)
         return status;
+    if (number)
+        return end_loading(server, signals, number, interrupted, error);
     announce(server);
     server_notify_ready();
     while (!number)
         number = wait_end(server, signals, server_now() + 3600 * second);
     server_notify_stopping();
     server_log_printf(&server->options.log, SERVER_LOG_INFO, "%s: draining, %d requests in flight",
-                      number == SIGINT ? "SIGINT" : "SIGTERM", server_in_flight(server));
+                      name_of(number), server_in_flight(server));
     return drain(server, signals, interrupted, error);
 }
+
+/* ---- signals ---- */
 
 /* For a thread that is none of ours and blocks nothing, as OpenBLAS starts one before main: while
  * the main thread is not waiting, the kernel may hand it a signal, whose default is to end the
@@ -145,13 +225,26 @@ static void pass_on(int number, siginfo_t *info, void *context)
     errno = kept;
 }
 
-distil_status server_run(const struct server_options *options, distil_error *error)
+/* Everything is answered: while threads end, which may take one that reloads a while, another signal ends the
+ * process as it does any other. */
+static void let_signals_end(void)
+{
+    const struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaction(SIGTERM, &usual, NULL);
+    sigaction(SIGINT, &usual, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+}
+
+distil_status server_run(const struct server_options *options, bool *busy, distil_error *error)
 {
     struct server *server;
     struct sigaction passing = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART};
     struct sigaction term_before, int_before, hup_before;
     sigset_t signals, before;
-    bool interrupted = false;
     distil_status status;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -164,13 +257,15 @@ distil_status server_run(const struct server_options *options, distil_error *err
     /* blocked in every thread that starts from here on, and taken by sigtimedwait alone */
     pthread_sigmask(SIG_BLOCK, &signals, &before);
     signal(SIGPIPE, SIG_IGN);
+    *busy = false;
     status = server_start(options, &server, error);
     if (!status) {
-        status = serve(server, &signals, &interrupted, error);
-        if (interrupted) {
+        status = serve(server, &signals, busy, error);
+        if (*busy) {
             server_log_writer_flush(server->options.log.writer);
             return status;
         }
+        let_signals_end();
         server_free(server);
     }
     if (!status)

@@ -115,13 +115,13 @@ struct server_options server_options_default(void);
 /* Serves until SIGTERM or SIGINT, then answers what was accepted and returns DISTIL_OK. SIGHUP is
  * server_reload. Writes the
  * line `distild listening on http://HOST:PORT ...` once requests are answered. DISTIL_BUSY when
- * requests were left unanswered at the end of the drain timeout, or at a second signal; at that
- * threads may still be computing, so that the caller should end by
+ * requests were left unanswered at the end of the drain timeout, or at a second signal. A signal while models are
+ * being loaded ends that too. *busy is set where threads may still be at work, so that the caller should end by
  * _exit. DISTIL_INVALID names a bad option, among them an address that other machines reach where no
  * credential is configured; DISTIL_SYSTEM an address that cannot be listened on;
  * the errors of distil_model_open. To be called before other threads start, as it blocks the
  * signals it waits for. */
-distil_status server_run(const struct server_options *options, distil_error *error);
+distil_status server_run(const struct server_options *options, bool *busy, distil_error *error);
 
 /* Checks the options and listens; answers 503 until server_load has loaded the models and started
  * the workers. */

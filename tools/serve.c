@@ -496,11 +496,10 @@ static int run_serve(const void *given, int count, char **operands)
     char *bundled = NULL;
     if (!server.catalogue && !distil_catalogue_bundled(&bundled, &error))
         server.catalogue = bundled;
-    distil_status status = server_run(&server, &error);
-    if (status == DISTIL_BUSY) {
-        failed(&server.log, &error);
-        _exit(TOOL_FAILURE); /* threads are still computing */
-    }
+    bool busy;
+    distil_status status = server_run(&server, &busy, &error);
+    if (busy)
+        _exit(status ? failed(&server.log, &error) : TOOL_OK);
     free(models);
     free(bundled);
     return status ? failed(&server.log, &error) : TOOL_OK;

@@ -1,5 +1,6 @@
 /* test_life.c: how a server begins and ends. */
 #include <check.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -187,6 +188,7 @@ START_TEST(run_ends_at_sigterm)
     sigset_t signals;
     distil_error error;
     struct ending ending;
+    bool busy;
     int ends[2];
     prepare(&f, "fake");
     ck_assert_int_eq(pipe(ends), 0);
@@ -198,7 +200,7 @@ START_TEST(run_ends_at_sigterm)
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     ck_assert_int_eq(pthread_create(&thread, NULL, end_later, &ending), 0);
-    ck_assert_msg(server_run(&f.options, &error) == DISTIL_OK, "%s", error.message);
+    ck_assert_msg(server_run(&f.options, &busy, &error) == DISTIL_OK, "%s", error.message);
     pthread_join(thread, NULL);
     ck_assert_ptr_eq(strstr(ending.line, "distild listening on http://127.0.0.1:"), ending.line);
     close(ends[0]);
@@ -246,8 +248,8 @@ static void *announce_and_end(void *argument)
 
 /* Runs a server that does not wait for requests at its end, beside a thread that ends it. Returns what
  * server_run does, and what it logged after its first line. */
-static distil_status run_beside(const char *model, void *(*thread)(void *), char *log, size_t size,
-                                distil_error *error)
+static distil_status run_beside(const char *model, void *(*thread)(void *), bool *busy, char *log,
+                                size_t size, distil_error *error)
 {
     struct fixture f;
     pthread_t beside;
@@ -265,8 +267,9 @@ static distil_status run_beside(const char *model, void *(*thread)(void *), char
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     ck_assert_int_eq(pthread_create(&beside, NULL, thread, &ends[0]), 0);
-    status = server_run(&f.options, error);
+    status = server_run(&f.options, busy, error);
     pthread_join(beside, NULL);
+    ck_assert_int_eq(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
     got = read(ends[0], log, size - 1);
     log[got > 0 ? got : 0] = '\0';
     close(ends[0]);
@@ -278,7 +281,8 @@ START_TEST(requests_left_at_the_end_are_reported)
 {
     distil_error error;
     char log[4000];
-    ck_assert_int_eq(run_beside("fake:slow=1000", ask_and_end, log, sizeof(log), &error),
+    bool busy;
+    ck_assert_int_eq(run_beside("fake:slow=1000", ask_and_end, &busy, log, sizeof(log), &error),
                      DISTIL_BUSY);
     ck_assert_str_eq(error.message, "1 requests were left unanswered");
     ck_assert_msg(strstr(log, "warn 1 requests were left unanswered") != NULL, "%s", log);
@@ -289,9 +293,35 @@ START_TEST(requests_that_never_came_whole_are_reported)
 {
     distil_error error;
     char log[4000];
-    ck_assert_msg(run_beside("fake", announce_and_end, log, sizeof(log), &error) == DISTIL_OK, "%s",
-                  error.message);
+    bool busy;
+    ck_assert_msg(run_beside("fake", announce_and_end, &busy, log, sizeof(log), &error) ==
+                      DISTIL_OK,
+                  "%s", error.message);
     ck_assert_msg(strstr(log, "warn 1 requests had not come whole") != NULL, "%s", log);
+}
+END_TEST
+
+static void *end_while_loading(void *argument)
+{
+    (void)argument;
+    wait_until(fake_at_gate() == 1);
+    kill(getpid(), SIGTERM);
+    return NULL;
+}
+
+/* The gate stays shut: the thread that loads waits there until the test ends. */
+START_TEST(a_signal_need_not_wait_for_the_models)
+{
+    distil_error error;
+    char log[4000];
+    bool busy;
+    fake_shut();
+    ck_assert_msg(run_beside("fake:loading-gate", end_while_loading, &busy, log, sizeof(log),
+                             &error) == DISTIL_OK,
+                  "%s", error.message);
+    ck_assert(busy);
+    ck_assert_int_eq(fake_at_gate(), 1);
+    ck_assert_str_eq(log, "");
 }
 END_TEST
 
@@ -306,6 +336,7 @@ int main(void)
         run_ends_at_sigterm,
         requests_left_at_the_end_are_reported,
         requests_that_never_came_whole_are_reported,
+        a_signal_need_not_wait_for_the_models,
     };
     return run_tests("life", 30, tests, sizeof(tests) / sizeof(*tests));
 }
