@@ -123,6 +123,7 @@ int64_t server_headers_timeout(const struct server_headers *headers)
         return 0;
     for (; *digit >= '0' && *digit <= '9'; digit++)
         ms = ms > (INT64_MAX - 9) / 10 ? INT64_MAX : ms * 10 + (*digit - '0');
+    digit += strspn(digit, " \t"); /* the library leaves white space behind a value */
     return *digit || ms == 0 ? -1 : ms;
 }
 

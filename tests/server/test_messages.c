@@ -328,7 +328,7 @@ static void ask_within(struct client *client, const char *timeout, struct reply 
 START_TEST(timeouts_are_whole_milliseconds)
 {
     static const char *const bad[] = {"0", "-5", "1.5", "5s", "+5", "0x10", "1e3", "000"};
-    static const char *const good[] = {"10000", "00010000", "99999999999999999999999"};
+    static const char *const good[] = {"10000", "00010000", "99999999999999999999999", "10000 \t"};
     struct fixture f;
     struct client client;
     struct reply reply;
