@@ -131,6 +131,15 @@ distil_status server_models_swap(struct server_models *models, int i, struct ser
     distil_status status = open_held(models, i, true, &held, error);
     if (status)
         return status;
+    /* whoever asks for what the one before does would be answered no more */
+    if (held->model.info->task != before->model.info->task) {
+        status = distil_fail(error, DISTIL_TASK,
+                             "%s: the model is for %s, and cannot replace one for %s",
+                             held->model.info->path, server_model_task(held->model.info->task),
+                             server_model_task(before->model.info->task));
+        free_held(held);
+        return status;
+    }
     /* The digest of the one before is what its file states: it may have been served unread, damaged. */
     if (distil_model_same_file(held->model.model, before->model.model) &&
         strcmp(held->model.info->digest, before->model.info->digest) == 0) {
@@ -175,7 +184,7 @@ struct server_model *server_models_use_task(struct server_models *models, distil
 {
     struct held *held = NULL;
     int i;
-    pthread_mutex_lock(&models->lock); /* a model may be replaced by one of another task */
+    pthread_mutex_lock(&models->lock);
     for (i = 0; i < models->count && !held; i++)
         if (models->each[i]->model.info->task == task)
             held = models->each[i];

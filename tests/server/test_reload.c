@@ -127,6 +127,9 @@ START_TEST(what_cannot_be_loaded_changes_nothing)
     reload(&s, "fake:salt=3:wrong",
            "was not replaced and goes on as it was: "
            "fake:salt=3:wrong: self-test: other logits");
+    reload(&s, "fake:salt=3:headless",
+           "fake:salt=3:headless: the model is for embedding, and cannot replace one for "
+           "sequence-classification");
     unlink(s.path);
     reload(&s, NULL, "was not replaced");
     reload(&s, "fake:salt=1", "model default is unchanged");
