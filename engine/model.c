@@ -39,7 +39,7 @@ static const char *const precision_names[KERN_SCHEMES] = {[KERN_F32] = "fp32",
                                                           [KERN_SPLIT_BF16] = "fp32",
                                                           [KERN_INT7] = "int8"};
 
-/* How a level computes a precision fastest within its accuracy: fp32 by three bf16 products where there
+/* How a level computes a precision fastest within its accuracy: fp32 by three to five bf16 products where there
  * are tiles for them, int8 with fewer bits where that pays. */
 static enum kern_scheme fastest_scheme(const struct kern_table *kernels, enum kern_scheme precision)
 {

@@ -119,6 +119,10 @@ static void take_workspace(struct arena *arena, const distil_model *model, long 
     work->logits = take_rows(arena, tokens, info->label_count ? info->label_count : 1);
     const struct kern_rows prepared = take_prepared(arena, model->scheme, tokens, widest);
     share_prepared(&work->x, &prepared);
+    /* What a softmax or a GELU follows moves the answers most: the products that read the residual stream leave nothing out. */
+    if (model->scheme == KERN_SPLIT_BF16)
+        work->x.bf16_last =
+            take(arena, (size_t)tokens, (size_t)prepared.bf16_stride * sizeof *work->x.bf16_last);
     share_prepared(&work->context, &prepared);
     share_prepared(&work->inner, &prepared);
 }

@@ -43,6 +43,7 @@ static void multiply_block(struct walk *walk, amx_block_fn *multiply, long tile,
     const int last = k0 + depth == plan->steps;
     block->x = plan->x + at;
     block->x_low = plan->x_low ? plan->x_low + at : NULL;
+    block->x_last = plan->x_last ? plan->x_last + at : NULL;
     block->x_second = (second - first) * plan->x_pitch;
     block->w = (const char *)walk->job->w->panels + panel * block->w_pitch + k0 * KERN_TILE_BYTES;
     block->steps = depth;
@@ -98,7 +99,8 @@ void kern_amx_walk(const struct kern_gemm *job, const struct amx_plan *plan)
     _Alignas(AMX_LINE) char partial[AMX_CHUNK_BLOCKS * AMX_BLOCK_BYTES];
     _Alignas(AMX_LINE) char results[2 * AMX_BLOCK_BYTES];
     const long rows = job->m1 - job->m0;
-    const int planes = plan->x_low ? 2 : 1;
+    const int w_planes = plan->x_low ? 2 : 1;
+    const int x_planes = w_planes + (plan->x_last ? 1 : 0);
     if (rows <= 0 || job->p0 >= job->p1)
         return;
 
@@ -110,13 +112,13 @@ void kern_amx_walk(const struct kern_gemm *job, const struct amx_plan *plan)
     walk.block.x_pitch = plan->x_pitch;
     walk.block.x_step = plan->x_step;
     walk.block.w_low = plan->steps * KERN_TILE_BYTES;
-    walk.block.w_pitch = planes * walk.block.w_low;
+    walk.block.w_pitch = w_planes * walk.block.w_low;
     walk.block.finish = plan->finish;
     walk.block.done.job = job;
     walk.block.done.tile_rows = (int)walk.tile_rows;
 
     const long blocks = ceil_div(walk.tiles, AMX_PAIR);
-    const long block_x_bytes = AMX_PAIR * KERN_TILE_BYTES * planes * plan->steps;
+    const long block_x_bytes = AMX_PAIR * KERN_TILE_BYTES * x_planes * plan->steps;
     long chunk_blocks = least(AMX_CHUNK_BYTES / block_x_bytes, AMX_CHUNK_BLOCKS);
     if (chunk_blocks <= AMX_WHOLE_DEPTH_BLOCKS)
         chunk_blocks = AMX_WHOLE_DEPTH_BLOCKS + 1;

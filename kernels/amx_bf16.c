@@ -57,6 +57,7 @@ static struct amx_plan plan_for(const struct kern_gemm *job)
 
 AMX_BLOCKS(bf16_blocks, AMX_BF16)
 AMX_BLOCKS(split_blocks, AMX_SPLIT)
+AMX_BLOCKS(split_whole_blocks, AMX_SPLIT_WHOLE)
 
 void kern_gemm_bf16_amx(const struct kern_gemm *job)
 {
@@ -71,6 +72,9 @@ void kern_gemm_split_bf16_amx(const struct kern_gemm *job)
     struct amx_plan plan = plan_for(job);
     plan.blocks = &split_blocks;
     plan.x_low = (const char *)job->x->bf16_low;
+    plan.x_last = (const char *)job->x->bf16_last;
+    if (plan.x_last)
+        plan.blocks = &split_whole_blocks;
     plan.depth = SPLIT_BLOCK_STEPS;
     kern_amx_walk(job, &plan);
 }

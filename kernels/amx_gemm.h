@@ -32,8 +32,9 @@ enum {
     AMX_WHOLE_DEPTH_BLOCKS = 2
 };
 
-/* How a product multiplies: u8 by s8, bf16 by bf16, or (hi + lo) by (hi + lo) without lo by lo, in bf16. */
-enum amx_kind { AMX_INT8, AMX_BF16, AMX_SPLIT };
+/* How a product multiplies: u8 by s8, bf16 by bf16, (hi + lo) by (hi + lo) without lo by lo, in bf16, or that with lo by lo and
+ * last by hi. */
+enum amx_kind { AMX_INT8, AMX_BF16, AMX_SPLIT, AMX_SPLIT_WHOLE };
 
 /* Sums of a whole block: 1 KB, row after row, for tile of rows t and panel v at 2 t + v. */
 struct amx_sums {
@@ -51,15 +52,16 @@ typedef void amx_finish_fn(const struct amx_sums *sums, int from, int to);
 
 /* One block over one block of k, and what the vector units do beside it. */
 struct amx_block {
-    const char *x, *x_low; /* activations from the first row and k; x_low: their lo values */
-    long x_pitch;          /* bytes from one row to the next */
-    long x_step;           /* bytes from one step of k to the next */
-    long x_second;         /* bytes from the first tile of rows to the second */
-    const char *w;         /* weights of the first panel from the first k */
-    long w_pitch;          /* bytes from one panel to the next */
-    long w_low;            /* bytes from a panel's hi values to its lo values */
-    long steps;            /* of k: tiles of 64 bytes */
-    const char *from;      /* sums so far, or NULL */
+    /* Activations from the first row and k: all of them, or their hi values, their lo values, and what these left over. */
+    const char *x, *x_low, *x_last;
+    long x_pitch;     /* bytes from one row to the next */
+    long x_step;      /* bytes from one step of k to the next */
+    long x_second;    /* bytes from the first tile of rows to the second */
+    const char *w;    /* weights of the first panel from the first k */
+    long w_pitch;     /* bytes from one panel to the next */
+    long w_low;       /* bytes from a panel's hi values to its lo values */
+    long steps;       /* of k: tiles of 64 bytes */
+    const char *from; /* sums so far, or NULL */
     char *to;
     const char *ahead; /* what to prefetch next */
     long ahead_lines;  /* how many lines of it at every step */
@@ -135,12 +137,13 @@ static inline int amx_beside(const struct amx_block *block, long step, long late
     return to;
 }
 
-/* With hi and lo values, hi * lo is added first, then hi * hi, then lo * hi: each is loaded once but
- * for the weights' hi values, whose neighbour in time is lo. */
+/* With hi and lo values, hi * lo is added first, then hi * hi, then lo * hi: each is loaded once. The whole of it begins with
+ * lo * lo and ends with last * hi: the activations' lo values are loaded twice. */
 static inline __attribute__((always_inline)) void
 amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int row_tiles,
              const int panels, const int stream_weights)
 {
+    const int split = kind == AMX_SPLIT || kind == AMX_SPLIT_WHOLE;
     const long late = block->steps > 2 * AMX_LATE_STEPS ? AMX_LATE_STEPS : 0;
     const int share = (int)((block->done.rows + block->steps - late - 1) / (block->steps - late));
     int finished = 0;
@@ -153,17 +156,26 @@ amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int 
     for (long step = 0; step < block->steps; step++) {
         const char *x = block->x + step * block->x_step;
         const char *w = block->w + step * KERN_TILE_BYTES;
-        if (kind == AMX_SPLIT) {
+        if (split)
             AMX_LOAD_PANELS(w + block->w_low);
+        if (kind == AMX_SPLIT_WHOLE) {
+            AMX_LOAD_ROWS(block->x_low + step * block->x_step);
+            AMX_EACH_SUM(AMX_DOT);
+        }
+        if (split) {
             AMX_LOAD_ROWS(x);
             AMX_EACH_SUM(AMX_DOT);
         }
         AMX_LOAD_PANELS(w);
-        if (kind != AMX_SPLIT)
+        if (!split)
             AMX_LOAD_ROWS(x);
         AMX_EACH_SUM(AMX_DOT);
-        if (kind == AMX_SPLIT) {
+        if (split) {
             AMX_LOAD_ROWS(block->x_low + step * block->x_step);
+            AMX_EACH_SUM(AMX_DOT);
+        }
+        if (kind == AMX_SPLIT_WHOLE) {
+            AMX_LOAD_ROWS(block->x_last + step * block->x_step);
             AMX_EACH_SUM(AMX_DOT);
         }
         finished = amx_beside(block, step, late, finished, share);
@@ -218,11 +230,12 @@ amx_put(const struct kern_gemm *job, long row, long panel, const int panels, con
 struct amx_plan {
     const amx_block_table *blocks;
     amx_finish_fn *finish;
-    const char *x, *x_low; /* activations of row 0; x_low: NULL but for AMX_SPLIT */
-    long x_pitch;          /* bytes from one row to the next */
-    long x_step;           /* bytes from one step of k to the next */
-    long steps;            /* of all k: tiles of 64 bytes */
-    long depth;            /* steps of a block of k */
+    /* activations of row 0; x_low and x_last: NULL but for AMX_SPLIT, and AMX_SPLIT_WHOLE */
+    const char *x, *x_low, *x_last;
+    long x_pitch; /* bytes from one row to the next */
+    long x_step;  /* bytes from one step of k to the next */
+    long steps;   /* of all k: tiles of 64 bytes */
+    long depth;   /* steps of a block of k */
 };
 
 /* Runs a job. Any number of rows and panels from 0 up. */

@@ -13,12 +13,18 @@ static void round_rows(const struct kern_table *table, struct kern_rows *rows, l
         const float *x = rows->f32 + m * rows->stride;
         uint16_t *hi = rows->bf16 + m * rows->bf16_stride;
         uint16_t *lo = rows->bf16_low ? rows->bf16_low + m * rows->bf16_stride : NULL;
+        uint16_t *last = rows->bf16_last ? rows->bf16_last + m * rows->bf16_stride : NULL;
         for (long i = 0; i < width; i += PAIR) {
             const struct kern_values32 v = kern_load32(x + i, width - i);
             const __m512i high = kern_round32(v);
             _mm512_storeu_si512(hi + i, high);
-            if (lo)
-                _mm512_storeu_si512(lo + i, kern_round_rest32(v, high));
+            if (!lo)
+                continue;
+            const struct kern_values32 rest = kern_rest32(v, high);
+            const __m512i low = kern_round32(rest);
+            _mm512_storeu_si512(lo + i, low);
+            if (last)
+                _mm512_storeu_si512(last + i, kern_round_rest32(rest, low));
         }
     }
 }

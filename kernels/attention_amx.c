@@ -4,7 +4,7 @@
  * dimensions, in pairs of tokens. All scores of a block of queries, at most 32 of them, are held at once, so that softmax
  * is one pass for the maximum and one for the exponentials, which go to tiles as bf16. The sum of the weights is of
  * their floats, and what it divides is the answer. In split bf16 queries, keys, weights and values are hi + lo, and each
- * product is three: hi lo, hi hi, lo hi.
+ * product is four: lo lo, hi lo, hi hi, lo hi.
  *
  * A row of a tile meets all keys in the same order whatever rows are beside it, so a query's bits depend on its own row
  * alone. Queries are cut into tiles of nearly equal height as in amx_gemm.h.
@@ -237,11 +237,14 @@ ALWAYS_INLINE void multiply(const struct operands *from, char *to, long pitch, l
     for (long step = 0; step < from->steps; step++) {
         const char *x = from->x + step * from->x_step;
         const char *w = from->w + step * KERN_TILE_BYTES;
-        LOAD_ROWS(x);
         if (planes == 2) {
+            LOAD_ROWS(x + from->x_low);
             LOAD_PANELS(w + from->w_low);
             MULTIPLY();
         }
+        LOAD_ROWS(x);
+        if (planes == 2)
+            MULTIPLY();
         LOAD_PANELS(w);
         MULTIPLY();
         if (planes == 2) {

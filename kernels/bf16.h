@@ -35,4 +35,11 @@ static inline uint16_t kern_bf16_rest(float x)
     return fabsf(high) < INFINITY ? kern_bf16_round(x - high) : 0;
 }
 
+/* What that left over, rounded: the last bits of x. */
+static inline uint16_t kern_bf16_last(float x)
+{
+    const float high = kern_bf16_value(kern_bf16_round(x));
+    return fabsf(high) < INFINITY ? kern_bf16_rest(x - high) : 0;
+}
+
 #endif

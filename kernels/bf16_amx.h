@@ -40,12 +40,17 @@ static inline __m512 kern_rest16(__m512 x, __m256i bf16)
     return _mm512_maskz_sub_ps(finite, x, value);
 }
 
-/* What rounding to `high` left of 32 floats, rounded in its turn. */
+/* What rounding to `high` left of 32 floats. */
+static inline struct kern_values32 kern_rest32(struct kern_values32 x, __m512i high)
+{
+    return (struct kern_values32){kern_rest16(x.first, _mm512_castsi512_si256(high)),
+                                  kern_rest16(x.second, _mm512_extracti64x4_epi64(high, 1))};
+}
+
+/* The same, rounded in its turn. */
 static inline __m512i kern_round_rest32(struct kern_values32 x, __m512i high)
 {
-    return kern_round32(
-        (struct kern_values32){kern_rest16(x.first, _mm512_castsi512_si256(high)),
-                               kern_rest16(x.second, _mm512_extracti64x4_epi64(high, 1))});
+    return kern_round32(kern_rest32(x, high));
 }
 
 #endif

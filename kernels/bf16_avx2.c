@@ -25,13 +25,13 @@ static inline __m256i rounded(__m256 x)
     return _mm256_blendv_epi8(sum, quiet, nan);
 }
 
-/* As kern_bf16_rest, given what x was rounded to. */
-static inline __m256i rest(__m256 x, __m256i high)
+/* What rounding x to `high` left over; 0 where that is not finite. */
+static inline __m256 rest(__m256 x, __m256i high)
 {
     const __m256 value = _mm256_castsi256_ps(_mm256_slli_epi32(high, 16));
     const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), value);
     const __m256 finite = _mm256_cmp_ps(magnitude, _mm256_set1_ps(INFINITY), _CMP_LT_OQ);
-    return rounded(_mm256_and_ps(finite, _mm256_sub_ps(x, value)));
+    return _mm256_and_ps(finite, _mm256_sub_ps(x, value));
 }
 
 /* 16 values in 32-bit lanes to 16 bits each, in order. */
@@ -53,15 +53,22 @@ void kern_round_row_avx2(struct kern_rows *rows, long m, long width)
     const float *x = rows->f32 + m * rows->stride;
     uint16_t *high = rows->bf16 + m * rows->bf16_stride;
     uint16_t *low = rows->bf16_low ? rows->bf16_low + m * rows->bf16_stride : NULL;
+    uint16_t *last = rows->bf16_last ? rows->bf16_last + m * rows->bf16_stride : NULL;
     for (long i = 0; i < kern_round_up(width, KERN_BF16_ALIGN); i += BLOCK) {
         const __m256 a = load_floats(x + i, width - i);
         const __m256 b = load_floats(x + i + LANES, width - i - LANES);
         const __m256i high_a = rounded(a);
         const __m256i high_b = rounded(b);
         _mm256_storeu_si256((__m256i *)(void *)(high + i), narrowed(high_a, high_b));
-        if (low)
-            _mm256_storeu_si256((__m256i *)(void *)(low + i),
-                                narrowed(rest(a, high_a), rest(b, high_b)));
+        if (!low)
+            continue;
+        const __m256 rest_a = rest(a, high_a), rest_b = rest(b, high_b);
+        const __m256i low_a = rounded(rest_a), low_b = rounded(rest_b);
+        _mm256_storeu_si256((__m256i *)(void *)(low + i), narrowed(low_a, low_b));
+        if (last)
+            _mm256_storeu_si256(
+                (__m256i *)(void *)(last + i),
+                narrowed(rounded(rest(rest_a, low_a)), rounded(rest(rest_b, low_b))));
     }
 }
 

@@ -7,13 +7,13 @@
 
 enum { LANES = 16, BLOCK = 32, LINE = 64 };
 
-/* As kern_bf16_rest, given what x was rounded to. */
-static inline __m256i rest(__m512 x, __m256i high)
+/* What rounding x to `high` left over; 0 where that is not finite. */
+static inline __m512 rest(__m512 x, __m256i high)
 {
     const __m512 value = kern_widen16(high);
     const __m512 magnitude = _mm512_abs_ps(value);
     const __mmask16 finite = _mm512_cmp_ps_mask(magnitude, _mm512_set1_ps(INFINITY), _CMP_LT_OQ);
-    return kern_round16(_mm512_maskz_sub_ps(finite, x, value));
+    return _mm512_maskz_sub_ps(finite, x, value);
 }
 
 static inline __mmask16 lanes_left(long left)
@@ -26,12 +26,18 @@ void kern_round_row_avx512(struct kern_rows *rows, long m, long width)
     const float *x = rows->f32 + m * rows->stride;
     uint16_t *high = rows->bf16 + m * rows->bf16_stride;
     uint16_t *low = rows->bf16_low ? rows->bf16_low + m * rows->bf16_stride : NULL;
+    uint16_t *last = rows->bf16_last ? rows->bf16_last + m * rows->bf16_stride : NULL;
     for (long i = 0; i < kern_round_up(width, KERN_BF16_ALIGN); i += LANES) {
         const __m512 v = _mm512_maskz_loadu_ps(lanes_left(width - i), x + i);
         const __m256i h = kern_round16(v);
         _mm256_storeu_si256((__m256i *)(void *)(high + i), h);
-        if (low)
-            _mm256_storeu_si256((__m256i *)(void *)(low + i), rest(v, h));
+        if (!low)
+            continue;
+        const __m512 left = rest(v, h);
+        const __m256i l = kern_round16(left);
+        _mm256_storeu_si256((__m256i *)(void *)(low + i), l);
+        if (last)
+            _mm256_storeu_si256((__m256i *)(void *)(last + i), kern_round16(rest(left, l)));
     }
 }
 

@@ -20,13 +20,13 @@ static inline uint16x4_t rounded(float32x4_t x)
     return vmovn_u32(vbslq_u32(vceqq_f32(x, x), sum, quiet));
 }
 
-/* As kern_bf16_rest, given what x was rounded to. */
-static inline uint16x4_t rest(float32x4_t x, uint16x4_t high)
+/* What rounding x to `high` left over; 0 where that is not finite. */
+static inline float32x4_t rest(float32x4_t x, uint16x4_t high)
 {
     const float32x4_t value = vreinterpretq_f32_u32(vshll_n_u16(high, 16));
     const uint32x4_t finite = vcltq_f32(vabsq_f32(value), vdupq_n_f32(INFINITY));
     const uint32x4_t left = vreinterpretq_u32_f32(vsubq_f32(x, value));
-    return rounded(vreinterpretq_f32_u32(vandq_u32(finite, left)));
+    return vreinterpretq_f32_u32(vandq_u32(finite, left));
 }
 
 /* 4 floats of which `left` are there, zeros beyond. */
@@ -46,8 +46,13 @@ static void round_rows(const struct kern_table *table, struct kern_rows *rows, l
             const float32x4_t v = load_floats(x + i, width - i);
             const uint16x4_t high = rounded(v);
             vst1_u16(rows->bf16 + at + i, high);
-            if (rows->bf16_low)
-                vst1_u16(rows->bf16_low + at + i, rest(v, high));
+            if (!rows->bf16_low)
+                continue;
+            const float32x4_t left = rest(v, high);
+            const uint16x4_t low = rounded(left);
+            vst1_u16(rows->bf16_low + at + i, low);
+            if (rows->bf16_last)
+                vst1_u16(rows->bf16_last + at + i, rounded(rest(left, low)));
         }
     }
 }

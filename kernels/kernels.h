@@ -49,7 +49,9 @@ enum kern_scheme {
     KERN_BF16, /* bf16 weights and activations, products added up in float */
     KERN_INT8, /* s8 weights with a scale per column, u8 activations with a scale and zero point per row */
     /* Weights and activations as two bf16 each, hi = bf16(x) and lo = bf16(x - hi), and three of their four products,
-     * hi hi + hi lo + lo hi, added up in float: nearly float arithmetic with bf16 instructions. */
+     * hi hi + hi lo + lo hi, added up in float: nearly float arithmetic with bf16 instructions. Where the activations have
+     * bf16_last, two products more, lo lo + last hi: weights of half precision, which hi + lo holds exactly, then give what
+     * float gives. */
     KERN_SPLIT_BF16,
     /* For levels whose integer instructions add up in 16 bits: u7 activations, which have a scale and zero point per row
      * and block of KERN_INT7_BLOCK k to make up for the bit; weights as INT8, limited (kern_table.limit_s8) so that eight
@@ -116,7 +118,8 @@ enum kern_form {
 /* A matrix of activations, (rows, columns), in the forms its readers want. f32 is there unless the matrix is in the form
  * KERN_BLOCKS. q8, scale and zero are NULL unless an INT8 or INT7 product reads the matrix: value c of row r is
  * s * (q8 - z), with s and z the row's scale and zero, for INT7 those of block c / KERN_INT7_BLOCK. bf16 is NULL unless the
- * matrix has no f32 or a BF16 or SPLIT_BF16 product reads it, bf16_low unless a SPLIT_BF16 product does. */
+ * matrix has no f32 or a BF16 or SPLIT_BF16 product reads it, bf16_low unless a SPLIT_BF16 product does, bf16_last unless
+ * that is to have float's accuracy. */
 struct kern_rows {
     float *f32;
     long stride; /* floats from one row of f32 to the next */
@@ -129,8 +132,9 @@ struct kern_rows {
     float *scale;   /* (rows, scale_stride) */
     int32_t *zero;  /* (rows, scale_stride), 0..q8_max */
     uint16_t *bf16; /* (rows, columns rounded up to KERN_BF16_ALIGN), written and read as q8 is */
-    uint16_t *bf16_low; /* the same: what rounding to bf16 left over, bf16(f32 - bf16), or 0 */
-    long bf16_stride;   /* values from one row of bf16, and of bf16_low, to the next */
+    uint16_t *bf16_low;  /* the same: what rounding to bf16 left over, bf16(f32 - bf16), or 0 */
+    uint16_t *bf16_last; /* the same: what that left over, bf16(f32 - bf16 - bf16_low), or 0 */
+    long bf16_stride;    /* values from one row of bf16, bf16_low and bf16_last to the next */
     /* Values from one KERN_BF16_ALIGN columns to the next: as many, but in the form KERN_BLOCKS, where any distance will do.
      * (row, column) is bf16[column / KERN_BF16_ALIGN * bf16_block + row * bf16_stride + column % KERN_BF16_ALIGN]. */
     long bf16_block;
@@ -179,8 +183,8 @@ struct kern_gemm {
 /* Self-attention of queries q0..q1 of one text and one head: out = softmax(scale * Q K^T) V.
  *
  * Levels with tiles compute it for KERN_BF16 and KERN_INT8 on queries, keys, values and softmax weights rounded to bf16
- * (relative error 3e-3 to 5e-3 of the answers), and for KERN_SPLIT_BF16 with each of them as hi + lo and products as that
- * scheme's (1e-5); all else is computed in float. */
+ * (relative error 3e-3 to 5e-3 of the answers), and for KERN_SPLIT_BF16 with each of them as hi + lo and all four
+ * products (1e-5); all else is computed in float. */
 struct kern_attention {
     const float *q, *k, *v; /* (tokens, dim), rows stride floats apart */
     long stride;
@@ -238,7 +242,7 @@ struct kern_table {
     /* Writes what a scheme's product reads of rows m0..m1, `width` columns each, of rows->f32. NULL for KERN_F32, KERN_F16
      * and KERN_S8: there is nothing to do.
      *
-     * KERN_BF16 and KERN_SPLIT_BF16: bf16, and bf16_low where it is set; the padding is 0.
+     * KERN_BF16 and KERN_SPLIT_BF16: bf16, and bf16_low and bf16_last where they are set; the padding is 0.
      *
      * KERN_INT8 (q8_max 255; at levels with the form KERN_BLOCKS from bf16 too), and KERN_INT7 (q8_max 127) for each block
      * by itself: q8, scale and zero, where

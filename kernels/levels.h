@@ -73,7 +73,7 @@ void kern_overlay_amx(
  * asked of it here. Asking again is cheap and changes nothing; the answer holds for all threads. */
 int kern_amx_usable(void);
 /* amx.c: `steps` times four independent tile products of a scheme, on zeros. Returns the operations of one step, a
- * multiply-add being two; for KERN_SPLIT_BF16 those of the float product, a third of what is done. */
+ * multiply-add being two; for KERN_SPLIT_BF16 those of the float product as three, a third of what is done. */
 double kern_amx_chain(enum kern_scheme scheme, long steps);
 
 void kern_gemm_f32_avx2(const struct kern_gemm *job); /* gemm_avx2.c */
@@ -108,7 +108,7 @@ void kern_overlay_attention_amx(struct kern_table *table); /* attention_amx.c */
 /* bf16_avx2.c and bf16_avx512.c: rounding to bf16, packing it; with the products of gemm_bf16_*.c. */
 void kern_overlay_bf16_avx2(struct kern_table *table);
 void kern_overlay_bf16_avx512(struct kern_table *table);
-/* Row m of rows->f32, `width` columns, to rows->bf16, and to bf16_low where it is set. */
+/* Row m of rows->f32, `width` columns, to rows->bf16, and to bf16_low and bf16_last where they are set. */
 void kern_round_row_avx2(struct kern_rows *rows, long m, long width);
 void kern_round_row_avx512(struct kern_rows *rows, long m, long width);
 

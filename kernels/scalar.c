@@ -63,6 +63,8 @@ static void round_rows(const struct kern_table *table, struct kern_rows *rows, l
             rows->bf16[at] = i < width ? kern_bf16_round(x[i]) : 0;
             if (rows->bf16_low)
                 rows->bf16_low[at] = i < width ? kern_bf16_rest(x[i]) : 0;
+            if (rows->bf16_last)
+                rows->bf16_last[at] = i < width ? kern_bf16_last(x[i]) : 0;
         }
     }
 }

@@ -23,6 +23,12 @@ static const long depth_list[] = {1, 31, 33, 64, 65, 131, 397, 800};
 
 #define COUNT(list) ((long)(sizeof(list) / sizeof(*(list))))
 
+/* What is tested of a scheme: SPLIT_BF16 with and without what the activations' lo values left over. */
+struct kind {
+    enum kern_scheme scheme;
+    int whole;
+};
+
 /* One product: inputs as they are before packing, what the kernels read, and the output. */
 struct problem {
     long m, n, k, columns; /* columns: n rounded up to panels */
@@ -54,9 +60,12 @@ static void prepare(struct problem *p, const struct kern_table *table, enum kern
     const size_t bytes = values * sizeof(uint16_t);
     uint16_t *hi = copy_of(x->bf16, bytes);
     uint16_t *lo = x->bf16_low ? copy_of(x->bf16_low, bytes) : NULL;
+    uint16_t *last = x->bf16_last ? copy_of(x->bf16_last, bytes) : NULL;
     memset(x->bf16, 0xA5, bytes);
     if (lo)
         memset(x->bf16_low, 0xA5, bytes);
+    if (last)
+        memset(x->bf16_last, 0xA5, bytes);
     table->prepare[scheme](table, x, p->k, 0, p->m);
     for (long m = 0; m < p->m; m++) {
         const size_t at = (size_t)(m * x->bf16_stride);
@@ -64,18 +73,21 @@ static void prepare(struct problem *p, const struct kern_table *table, enum kern
         require(memcmp(x->bf16 + at, hi + at, row) == 0, "row %ld of %ld, k %ld", m, p->m, p->k);
         require(!lo || memcmp(x->bf16_low + at, lo + at, row) == 0, "lo of row %ld, k %ld", m,
                 p->k);
+        require(!last || memcmp(x->bf16_last + at, last + at, row) == 0, "last of row %ld, k %ld",
+                m, p->k);
     }
     free(hi);
     free(lo);
+    free(last);
 }
 
-static void make_rows(struct problem *p, struct random *random, enum kern_scheme scheme,
-                      enum input kind)
+static void make_rows(struct problem *p, struct random *random, struct kind kind, enum input input)
 {
+    const enum kern_scheme scheme = kind.scheme;
     struct kern_rows *x = &p->x;
     x->stride = p->k + p->m % 3;
     x->f32 = GUARDED(float, p->m * x->stride, GUARD_AFTER);
-    random_fill(random, x->f32, p->m * x->stride, kind);
+    random_fill(random, x->f32, p->m * x->stride, input);
     if (scheme == KERN_INT8) {
         x->q8_stride = q8_stride(p->k);
         x->q8_max = KERN_INT8_MAX;
@@ -91,6 +103,8 @@ static void make_rows(struct problem *p, struct random *random, enum kern_scheme
         x->bf16 = GUARDED(uint16_t, (p->m - 1) * x->bf16_stride + padded, GUARD_AFTER);
         if (scheme == KERN_SPLIT_BF16)
             x->bf16_low = GUARDED(uint16_t, (p->m - 1) * x->bf16_stride + padded, GUARD_AFTER);
+        if (kind.whole)
+            x->bf16_last = GUARDED(uint16_t, (p->m - 1) * x->bf16_stride + padded, GUARD_AFTER);
     }
 }
 
@@ -132,9 +146,21 @@ static void check_panel(const struct kern_table *table, const void *panel,
     free(rest);
 }
 
-static void pack(struct problem *p, const struct kern_table *table, struct random *random,
-                 enum kern_scheme scheme)
+/* To the 11 bits of half precision. */
+static void cut(float *x, long count)
 {
+    for (long i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0xffffe000U;
+        memcpy(x + i, &bits, sizeof bits);
+    }
+}
+
+static void pack(struct problem *p, const struct kern_table *table, struct random *random,
+                 struct kind kind)
+{
+    const enum kern_scheme scheme = kind.scheme;
     float *bias = GUARDED(float, p->n, GUARD_AFTER);
     float *scale = GUARDED(float, p->n, GUARD_AFTER);
     p->w = GUARDED(float, p->n * p->k, GUARD_AFTER);
@@ -142,6 +168,8 @@ static void pack(struct problem *p, const struct kern_table *table, struct rando
     random_fill(random, bias, p->n, INPUT_RANDOM);
     random_fill(random, scale, p->n, INPUT_RANDOM);
     random_fill(random, p->w, p->n * p->k, INPUT_RANDOM);
+    if (kind.whole)
+        cut(p->w, p->n * p->k);
     random_fill_s8(random, p->w8, p->n * p->k);
     if (scheme == KERN_INT8) {
         pack_s8_weights(&p->packed, table, scheme, p->w8, scale, bias, p->n, p->k);
@@ -171,10 +199,13 @@ static double bf16_value(const uint16_t *x)
 }
 
 /* BF16 against exact arithmetic on the rounded values, as kernels.h says. SPLIT_BF16 against exact arithmetic on the floats:
- * hi + lo is off by 2^-16 of the value at most, and lo * lo, which is left out, is at most 2^-16 of the product. */
-static void check_values(const struct problem *p, enum kern_scheme scheme)
+ * hi + lo is off by 2^-16 of the value at most, and lo * lo, which is left out, is at most 2^-16 of the product. The whole of it
+ * leaves out last * lo, and what last rounds off: 2^-24 each. */
+static void check_values(const struct problem *p, struct kind kind)
 {
-    const double split = scheme == KERN_SPLIT_BF16 ? 3.1 * 0x1p-16 + 24 * 0x1p-24 : 0;
+    const enum kern_scheme scheme = kind.scheme;
+    const double left_out = kind.whole ? 2.1 * 0x1p-24 : 3.1 * 0x1p-16;
+    const double split = scheme == KERN_SPLIT_BF16 ? left_out + 24 * 0x1p-24 : 0;
     for (long i = 0; i < p->m; i++) {
         for (long j = 0; j < p->columns; j++) {
             const float *w = p->w + j * p->k;
@@ -239,8 +270,9 @@ static void check_parts(const struct kern_table *table, const struct problem *p,
     }
 }
 
-static void check(enum kern_scheme scheme, long m, long n, long k, enum input kind)
+static void check(struct kind kind, long m, long n, long k, enum input input)
 {
+    const enum kern_scheme scheme = kind.scheme;
     struct kern_table table, specification;
     struct random random = {(uint64_t)(m * 1000003 + n * 1009 + k)};
     struct problem p = {.m = m, .n = n, .k = k, .columns = round_up(n, KERN_PANEL)};
@@ -248,9 +280,9 @@ static void check(enum kern_scheme scheme, long m, long n, long k, enum input ki
     kern_table_init(&specification, KERN_SCALAR);
     p.y_stride = p.columns + k % 2;
     p.y = GUARDED(float, m *p.y_stride, GUARD_AFTER);
-    make_rows(&p, &random, scheme, kind);
+    make_rows(&p, &random, kind, input);
     prepare(&p, &table, scheme);
-    pack(&p, &table, &random, scheme);
+    pack(&p, &table, &random, kind);
     const size_t bytes = (size_t)(m * p.y_stride) * sizeof(float);
     struct kern_gemm job = {.x = &p.x,
                             .w = &p.packed.weights,
@@ -266,7 +298,7 @@ static void check(enum kern_scheme scheme, long m, long n, long k, enum input ki
         specification.gemm[KERN_INT8](&job);
         require(memcmp(p.y, whole, bytes) == 0, "int8 m %ld n %ld k %ld", m, n, k);
     } else {
-        check_values(&p, scheme);
+        check_values(&p, kind);
     }
     check_parts(&table, &p, &job, whole);
     job.epilogue = KERN_GELU;
@@ -288,40 +320,42 @@ static void check(enum kern_scheme scheme, long m, long n, long k, enum input ki
     guard_free(p.x.zero);
     guard_free(p.x.bf16);
     guard_free(p.x.bf16_low);
+    guard_free(p.x.bf16_last);
 }
 
-static const enum kern_scheme schemes[] = {KERN_INT8, KERN_BF16, KERN_SPLIT_BF16};
+static const struct kind kinds[] = {
+    {KERN_INT8, 0}, {KERN_BF16, 0}, {KERN_SPLIT_BF16, 0}, {KERN_SPLIT_BF16, 1}};
 
 START_TEST(edges_of_tiles)
 {
     for (long m = 0; m < COUNT(rows_list); m++)
         for (long n = 0; n < COUNT(columns_list); n++)
             for (long k = 0; k < COUNT(depth_list); k++)
-                check(schemes[_i], rows_list[m], columns_list[n], depth_list[k], INPUT_RANDOM);
+                check(kinds[_i], rows_list[m], columns_list[n], depth_list[k], INPUT_RANDOM);
 }
 END_TEST
 
 /* Several blocks of k and several chunks of rows, whole and not. */
 START_TEST(long_products)
 {
-    check(schemes[_i], 515, 35, 1600, INPUT_RANDOM);
-    check(schemes[_i], 700, 33, 900, INPUT_RANDOM);
-    check(schemes[_i], 67, 96, 3072, INPUT_RANDOM);
+    check(kinds[_i], 515, 35, 1600, INPUT_RANDOM);
+    check(kinds[_i], 700, 33, 900, INPUT_RANDOM);
+    check(kinds[_i], 67, 96, 3072, INPUT_RANDOM);
 }
 END_TEST
 
 START_TEST(zeros_and_denormals)
 {
-    check(schemes[_i], 21, 40, 67, INPUT_ZERO);
-    check(schemes[_i], 21, 40, 67, INPUT_DENORMAL);
+    check(kinds[_i], 21, 40, 67, INPUT_ZERO);
+    check(kinds[_i], 21, 40, 67, INPUT_DENORMAL);
 }
 END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_loop_test(tests, edges_of_tiles, 0, COUNT(schemes));
-    tcase_add_loop_test(tests, long_products, 0, COUNT(schemes));
-    tcase_add_loop_test(tests, zeros_and_denormals, 0, COUNT(schemes));
+    tcase_add_loop_test(tests, edges_of_tiles, 0, COUNT(kinds));
+    tcase_add_loop_test(tests, long_products, 0, COUNT(kinds));
+    tcase_add_loop_test(tests, zeros_and_denormals, 0, COUNT(kinds));
 }
 
 int main(void)

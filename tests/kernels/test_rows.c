@@ -166,9 +166,11 @@ static void check_round(const struct kern_table *table, long width, int kind)
     for (int m = 2; m < ROWS; m++)
         add_specials(&random, x + m * rows.stride, width);
     rows.f32 = x;
-    for (int low = 0; low < 2; low++) {
+    for (int parts = 1; parts <= 3; parts++) {
+        const int low = parts > 1, last = parts > 2;
         rows.bf16 = GUARDED(uint16_t, round_count, GUARD_AFTER);
         rows.bf16_low = low ? GUARDED(uint16_t, round_count, GUARD_AFTER) : NULL;
+        rows.bf16_last = last ? GUARDED(uint16_t, round_count, GUARD_AFTER) : NULL;
         table->prepare[low ? KERN_SPLIT_BF16 : KERN_BF16](table, &rows, width, 0, 2);
         table->prepare[low ? KERN_SPLIT_BF16 : KERN_BF16](table, &rows, width, 2, ROWS);
         for (long i = 0; i < ROWS * width; i++) {
@@ -179,14 +181,20 @@ static void check_round(const struct kern_table *table, long width, int kind)
             require(!low || rows.bf16_low[at] == kern_bf16_rest(value),
                     "%g left %04x over, not %04x", (double)value, rows.bf16_low[at],
                     kern_bf16_rest(value));
+            require(!last || rows.bf16_last[at] == kern_bf16_last(value),
+                    "%g left %04x over at last, not %04x", (double)value, rows.bf16_last[at],
+                    kern_bf16_last(value));
         }
         for (int m = 0; m < ROWS; m++)
             for (long i = width; i < round_up(width, KERN_BF16_ALIGN); i++) {
                 const long at = m * rows.bf16_stride + i;
-                require(rows.bf16[at] == 0 && (!low || rows.bf16_low[at] == 0), "padding");
+                require(rows.bf16[at] == 0 && (!low || rows.bf16_low[at] == 0) &&
+                            (!last || rows.bf16_last[at] == 0),
+                        "padding");
             }
         guard_free(rows.bf16);
         guard_free(rows.bf16_low);
+        guard_free(rows.bf16_last);
     }
     guard_free(x);
 }
