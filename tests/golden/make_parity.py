@@ -3,7 +3,7 @@
 
   make_parity.py tiny                   tests/golden/tiny/: small random checkpoints with their expected answers
   make_parity.py trained CHECKPOINT     tests/golden/sst2-minilm-{fp32,int8}.safetensors, of the trained checkpoint and
-                                        of the same with its matrices rounded to int8
+                                        of the same with its matrices rounded to int8, and sst2-minilm-hardest.safetensors
   make_parity.py base DIRECTORY         DIRECTORY/base: a random DistilBERT-base (265 MB) and its fixture; not committed
 
 Needs the packages of requirements.txt. Run again, it writes the same numbers to within float32 rounding.
@@ -24,6 +24,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 LENGTHS = [3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 127, 128, 200, 255, 256, 300, 511, 512]
 SEED_TINY = 20250101
 SEED_BASE = 20250102
+# Of SST-2's validation set, those that split bf16 products have moved most.
+HARDEST = [
+    "if director michael dowse only superficially understands his characters , he does n't hold them in contempt . ",
+    "you do n't have to know about music to appreciate the film 's easygoing blend of comedy and romance . ",
+]
 CLS, SEP, FIRST = 101, 102, 1996  # of the uncased BERT vocabulary; ids from FIRST on are words
 
 
@@ -61,6 +66,11 @@ def make_trained(checkpoint):
         return some_tokens(length) if length in LENGTHS + [1] else [0]
 
     reference.record(HERE / "sst2-minilm-fp32.safetensors", model, texts, keep, {**about, "weights": "as stored"})
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    hardest = [tokenizer.encode(sentence).ids for sentence in HARDEST]
+    reference.record(HERE / "sst2-minilm-hardest.safetensors", model, hardest, range, {"checkpoint": "sst2-minilm"})
     reference.round_to_int8(model)
     about["weights"] = "matrices rounded to int8, one scale per row"
     reference.record(HERE / "sst2-minilm-int8.safetensors", model, texts, keep, about)
