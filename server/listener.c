@@ -2,8 +2,10 @@
 #include "server/listener.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -29,7 +31,9 @@ enum {
     LINGER_MS = 100, /* between looks at sockets that are read off */
     SWEEP_MS = 250,  /* between looks at connections that take too long */
     RETRY_MS = 20,   /* after which a full server looks for free descriptors or connections again */
-    LEAVING_MS = 1,  /* the same while a connection is about to end */
+    HANDSHAKE_MS =
+        50, /* in which a connection comes to stand that was begun before the listener ends */
+    LEAVING_MS = 1, /* the same while a connection is about to end */
     /* that a connection has been idle before it has to make room: those in use are not to be closed in turn */
     LEAST_IDLE_MS = 1000
 };
@@ -197,6 +201,35 @@ static bool make_room(const struct server_listener *listener)
     return poll(&waiting, 1, 0) > 0 && server_http_make_room(listener->server->http, LEAST_IDLE_MS);
 }
 
+/* Closing a listening socket resets the connections that the kernel has made but that are not accepted yet. So first none
+ * is begun any more: segments with SYN are dropped, and their senders try again later, when they are refused, or find
+ * another server. Handshakes under way end within HANDSHAKE_MS, or are the ones that closing still resets. */
+static void accept_the_last(struct server_listener *listener)
+{
+    enum { TCP_FLAGS_AT = 13 };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, TCP_FLAGS_AT),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog filter = {.len = sizeof(code) / sizeof(*code), .filter = code};
+    struct pollfd waiting = {.fd = listener->fd, .events = POLLIN};
+    int64_t end = server_now();
+    if (listener->port > 0 &&
+        setsockopt(listener->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) == 0)
+        end += (int64_t)HANDSHAKE_MS * 1000000;
+    server_unix_remove(&listener->unix_socket);
+    for (;;) {
+        int64_t left = end - server_now();
+        while (accept_some(listener, ACCEPTED_AT_ONCE))
+            continue;
+        if (left <= 0)
+            return;
+        poll(&waiting, 1, (int)(left / 1000000) + 1);
+    }
+}
+
 static bool is_stopping(struct server_listener *listener)
 {
     bool stopping;
@@ -235,9 +268,7 @@ static void *run(void *argument)
             serve_lingering(listener);
         sweep(listener);
     }
-    /* clients whose connection stands already are served, the rest is refused by the kernel */
-    while (accept_some(listener, ACCEPTED_AT_ONCE))
-        continue;
+    accept_the_last(listener);
     return NULL;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -96,6 +97,54 @@ START_TEST(ending_answers_what_still_waits)
     }
     ck_assert_int_eq(answered, 1);
     ck_assert_int_eq(given_up, 5);
+}
+END_TEST
+
+enum { CALLERS = 6 };
+
+struct caller {
+    int port;
+    atomic_long *answered, *cut;
+};
+
+/* Opens a connection for each request until none can be opened. */
+static void *call(void *argument)
+{
+    const struct caller *caller = argument;
+    struct client client;
+    struct reply reply;
+    while (client_open(&client, caller->port)) {
+        client_send_text(&client, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        client_read(&client, false, &reply);
+        atomic_fetch_add(reply.status ? caller->answered : caller->cut, 1);
+        client_close(&client);
+    }
+    return NULL;
+}
+
+/* However the end of a connection's handshake and that of the listener meet. */
+START_TEST(draining_cuts_no_new_connection)
+{
+    atomic_long answered, cut;
+    int round, i;
+    atomic_init(&answered, 0);
+    atomic_init(&cut, 0);
+    for (round = 0; round < 3; round++) {
+        struct fixture f;
+        pthread_t threads[CALLERS];
+        struct caller caller;
+        start(&f, "fake");
+        caller = (struct caller){f.port, &answered, &cut};
+        for (i = 0; i < CALLERS; i++)
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, call, &caller), 0);
+        pause_ms(20);
+        server_drain(f.server);
+        for (i = 0; i < CALLERS; i++)
+            pthread_join(threads[i], NULL);
+        stop(&f);
+    }
+    ck_assert_int_gt(atomic_load(&answered), CALLERS);
+    ck_assert_int_eq(atomic_load(&cut), 0);
 }
 END_TEST
 
@@ -330,6 +379,7 @@ int main(void)
     const TTest *const tests[] = {
         loading_is_503,
         draining_answers_what_was_accepted,
+        draining_cuts_no_new_connection,
         draining_waits_for_bodies,
         ending_answers_what_still_waits,
         bad_starts_say_why,
