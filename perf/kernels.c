@@ -100,8 +100,8 @@ static int read_settings(struct perf_settings *settings, int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     const char *rows = "1,4,8,16,32,64,128,512", *tokens = "1,16,128,512", *shapes = PERF_SHAPES,
-               *model = NULL;
-    settings->seconds = 0.2;
+               *model = NULL, *seconds = "0.2";
+    char *end;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'j')
             settings->json = true;
@@ -114,7 +114,7 @@ static int read_settings(struct perf_settings *settings, int argc, char **argv)
         else if (option == 't')
             tokens = optarg;
         else if (option == 's')
-            settings->seconds = atof(optarg);
+            seconds = optarg;
         else if (option == 'f')
             shapes = optarg;
         else {
@@ -124,6 +124,11 @@ static int read_settings(struct perf_settings *settings, int argc, char **argv)
     }
     if (settings->level && !kern_level_available(kern_level_from_name(settings->level))) {
         fprintf(stderr, "level %s is not one that this machine has\n", settings->level);
+        return -1;
+    }
+    settings->seconds = strtod(seconds, &end);
+    if (end == seconds || *end || !(settings->seconds >= 0 && settings->seconds <= 3600)) {
+        fprintf(stderr, "not seconds from 0 to 3600: %s\n", seconds);
         return -1;
     }
     settings->row_count = read_numbers(settings->rows, rows);
