@@ -35,6 +35,8 @@ distil_status tool_shape_parse(struct tool_shape *shape, const char *text, size_
     char *end;
     *shape = (struct tool_shape){0};
     snprintf(shape->name, sizeof shape->name, "%.*s", (int)(length < 31 ? length : 31), text);
+    /* strtol takes spaces and signs too. */
+    int digits = strspn(shape->name, "0123456789x") == strlen(shape->name);
     int mixed = strcmp(shape->name, "mix32") == 0;
     if (mixed) {
         texts = MIX_TEXTS;
@@ -43,7 +45,7 @@ distil_status tool_shape_parse(struct tool_shape *shape, const char *text, size_
         texts = strtol(shape->name, &end, 10);
         if (*end == 'x')
             tokens = strtol(end + 1, &end, 10);
-        if (*end || length > 31 || texts < 1 || texts > MOST_TEXTS || tokens < 1)
+        if (*end || !digits || length > 31 || texts < 1 || texts > MOST_TEXTS || tokens < 1)
             return distil_fail(error, DISTIL_INVALID,
                                "shape: expected BATCHxTOKENS (as 8x128) or mix32, found '%s'",
                                shape->name);
