@@ -15,9 +15,11 @@ distil_status engine_trace_create(struct engine_trace **out, int threads, int ca
         trace->threads = threads;
         trace->capacity = capacity;
         trace->counts = calloc((size_t)threads, sizeof *trace->counts);
+        trace->dropped = calloc((size_t)threads, sizeof *trace->dropped);
         trace->spans = calloc((size_t)threads * (size_t)capacity, sizeof *trace->spans);
+        trace->totals = calloc((size_t)threads * ENGINE_OP_COUNT, sizeof *trace->totals);
     }
-    if (!trace || !trace->counts || !trace->spans) {
+    if (!trace || !trace->counts || !trace->dropped || !trace->spans || !trace->totals) {
         engine_trace_free(trace);
         return distil_fail(error, DISTIL_NO_MEMORY, "no memory for a trace");
     }
@@ -30,13 +32,17 @@ void engine_trace_free(struct engine_trace *trace)
     if (!trace)
         return;
     free(trace->counts);
+    free(trace->dropped);
     free(trace->spans);
+    free(trace->totals);
     free(trace);
 }
 
 void engine_trace_clear(struct engine_trace *trace)
 {
     memset(trace->counts, 0, (size_t)trace->threads * sizeof *trace->counts);
+    memset(trace->dropped, 0, (size_t)trace->threads * sizeof *trace->dropped);
+    memset(trace->totals, 0, (size_t)trace->threads * ENGINE_OP_COUNT * sizeof *trace->totals);
 }
 
 void engine_session_trace(distil_session *session, struct engine_trace *trace)
@@ -65,8 +71,15 @@ double engine_trace_now(const struct engine_trace *trace)
 
 void engine_trace_add(struct engine_trace *trace, int thread, struct engine_span span)
 {
-    if (!trace || trace->counts[thread] == trace->capacity)
+    if (!trace)
         return;
     span.end = engine_trace_now(trace);
-    trace->spans[(long)thread * trace->capacity + trace->counts[thread]++] = span;
+    struct engine_total *total = &trace->totals[thread * ENGINE_OP_COUNT + span.op];
+    total->seconds += span.end - span.start;
+    total->operations += span.operations;
+    total->bytes += span.bytes;
+    if (trace->counts[thread] < trace->capacity)
+        trace->spans[(long)thread * trace->capacity + trace->counts[thread]++] = span;
+    else
+        trace->dropped[thread]++;
 }

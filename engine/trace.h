@@ -34,11 +34,19 @@ struct engine_span {
     double bytes;      /* read and written at least: weights and activations once each */
 };
 
-/* Spans of the passes recorded since it was made or cleared; what does not fit is left out. */
+/* What one thread spent on one operator, summed over its spans. */
+struct engine_total {
+    double seconds, operations, bytes;
+};
+
+/* The passes recorded since it was made or cleared. Totals count every span; of the spans themselves the first `capacity` of
+ * each thread are kept. */
 struct engine_trace {
-    int threads, capacity;     /* spans of each thread */
-    int *counts;               /* (threads) */
-    struct engine_span *spans; /* (threads, capacity) */
+    int threads, capacity;
+    int *counts;                 /* (threads) spans kept */
+    long *dropped;               /* (threads) spans that did not fit */
+    struct engine_span *spans;   /* (threads, capacity) */
+    struct engine_total *totals; /* (threads, ENGINE_OP_COUNT) */
 };
 
 distil_status engine_trace_create(struct engine_trace **trace, int threads, int capacity,

@@ -1,4 +1,5 @@
 /* distild profile: where the time of one text goes, operator by operator. */
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,11 +53,6 @@ static const struct tool_option options[] = {
     TOOL_END_OPTIONS,
 };
 
-/* Of one operator, all layers and threads together, in one pass. */
-struct total {
-    double seconds, operations, bytes;
-};
-
 /* What the machine can do at most, all threads of the session together. */
 struct roof {
     double gops, gigabytes; /* a second */
@@ -105,19 +101,20 @@ static struct roof measure_roof(distil_session *session)
     };
 }
 
-static void add_up(const struct engine_trace *trace, double weight, struct total *totals)
+/* Adds the pass in the trace to `totals` of each operator, all layers and threads together. */
+static void add_up(const struct engine_trace *trace, double weight, struct engine_total *totals)
 {
     for (int thread = 0; thread < trace->threads; thread++)
-        for (int i = 0; i < trace->counts[thread]; i++) {
-            const struct engine_span *span = &trace->spans[(long)thread * trace->capacity + i];
-            totals[span->op].seconds += weight * (span->end - span->start);
-            totals[span->op].operations += weight * span->operations;
-            totals[span->op].bytes += weight * span->bytes;
+        for (int op = 0; op < ENGINE_OP_COUNT; op++) {
+            const struct engine_total *total = &trace->totals[thread * ENGINE_OP_COUNT + op];
+            totals[op].seconds += weight * total->seconds;
+            totals[op].operations += weight * total->operations;
+            totals[op].bytes += weight * total->bytes;
         }
 }
 
 /* The least seconds that the operator needs under the roof, over those it took. */
-static double share_of_roof(const struct total *total, const struct roof *roof, int threads)
+static double share_of_roof(const struct engine_total *total, const struct roof *roof, int threads)
 {
     double compute = 1e-9 * total->operations / roof->gops;
     double memory = 1e-9 * total->bytes / roof->gigabytes;
@@ -125,7 +122,7 @@ static double share_of_roof(const struct total *total, const struct roof *roof, 
     return total->seconds > 0 ? least * threads / total->seconds : 0;
 }
 
-static void print_json(const struct total *total, const char *name, double ms, double share,
+static void print_json(const struct engine_total *total, const char *name, double ms, double share,
                        double roof)
 {
     printf("{\"operator\":\"%s\",\"ms\":%.4f,\"share\":%.4f,\"gops\":%.2f,\"gb_per_s\":%.2f,"
@@ -134,16 +131,19 @@ static void print_json(const struct total *total, const char *name, double ms, d
            ms > 0 ? 1e-6 * total->bytes / ms : 0, roof);
 }
 
-static void print_totals(const struct settings *settings, const struct total *totals, int threads,
-                         const struct roof *roof, double pass_ms)
+static void print_totals(const struct settings *settings, const struct engine_total *totals,
+                         int threads, const struct roof *roof, double pass_ms)
 {
+    const struct engine_total none = {0};
+    double rest = pass_ms;
     if (!settings->json)
         printf("%-20s %9s %7s %9s %9s %8s\n", "operator", "ms", "share", "GOP/s", "GB/s",
                "of roof");
     for (int op = 0; op < ENGINE_OP_COUNT; op++) {
-        const struct total *total = &totals[op];
+        const struct engine_total *total = &totals[op];
         const char *name = engine_operator_name((enum engine_operator)op);
         double ms = 1e3 * total->seconds / threads, roofed = share_of_roof(total, roof, threads);
+        rest -= ms;
         if (settings->json)
             print_json(total, name, ms, ms / pass_ms, roofed);
         else
@@ -151,25 +151,31 @@ static void print_totals(const struct settings *settings, const struct total *to
                    ms > 0 ? 1e-6 * total->operations / ms : 0,
                    ms > 0 ? 1e-6 * total->bytes / ms : 0, 100 * roofed);
     }
-    if (!settings->json)
-        printf("%-20s %9.3f\n", "whole pass", pass_ms);
+    if (settings->json)
+        print_json(&none, "rest", rest, rest / pass_ms, 0);
+    else
+        printf("%-20s %9.3f %6.1f%%\n%-20s %9.3f\n", "rest", rest, 100 * rest / pass_ms,
+               "whole pass", pass_ms);
 }
 
-/* The spans now in the trace as complete events; times from the first span's start. */
+/* The spans now in the trace as complete events; times from the first span's start. "droppedSpans" says how many did not fit. */
 static distil_status write_trace(const char *path, const struct engine_trace *trace,
                                  distil_error *error)
 {
     FILE *out = fopen(path, "we");
     double origin = 0;
+    long dropped = 0;
     int first = 1;
     if (!out)
-        return distil_fail(error, DISTIL_IO, "%s: cannot be written", path);
-    for (int thread = 0; thread < trace->threads; thread++)
+        return distil_fail(error, DISTIL_IO, "%s: cannot be written: %s", path, strerror(errno));
+    for (int thread = 0; thread < trace->threads; thread++) {
+        dropped += trace->dropped[thread];
         if (trace->counts[thread]) {
             double start = trace->spans[(long)thread * trace->capacity].start;
             origin = origin == 0 || start < origin ? start : origin;
         }
-    fputs("{\"traceEvents\":[", out);
+    }
+    fprintf(out, "{\"otherData\":{\"droppedSpans\":%ld},\"traceEvents\":[", dropped);
     for (int thread = 0; thread < trace->threads; thread++)
         for (int i = 0; i < trace->counts[thread]; i++) {
             const struct engine_span *span = &trace->spans[(long)thread * trace->capacity + i];
@@ -192,7 +198,7 @@ static distil_status profile(const struct settings *settings, distil_session *se
 {
     const distil_info *info = distil_model_info(session->model);
     int threads = distil_session_threads(session);
-    struct total totals[ENGINE_OP_COUNT] = {0};
+    struct engine_total totals[ENGINE_OP_COUNT] = {0};
     struct engine_trace *trace = NULL;
     const struct engine_trace clock = {0};
     double seconds = 0;
