@@ -329,8 +329,49 @@ START_TEST(attention_to_keys_far_away)
 }
 END_TEST
 
+/* The softmax of a score x beside one of 0 is exp(x) / (exp(x) + 1): exp over all of its range, each query another x, to the
+ * 1.2e-7 that it promises, doubled for its rounding in the sum, and three roundings. */
+START_TEST(exp_is_within_its_bound)
+{
+    enum { TOKENS = 64, DIM = 8, STEP = 4001 };
+    const double bound = 2 * 1.2e-7 + 3 * 0x1p-24;
+    struct random random = {1};
+    struct subject subject;
+    struct heads heads;
+    double worst = 0;
+    if (!subject_of(&subject, _i, KERN_F32))
+        return;
+    struct kern_attention job = attention_new(&subject, &random, &heads, TOKENS, DIM, INPUT_ZERO);
+    job.scale = 1.0f;
+    heads.k[job.stride] =
+        1.0f; /* key 0 scores 0, key 1 x, the others so little that they weigh nothing */
+    heads.v[job.stride] = 1.0f;
+    for (long t = 0; t < TOKENS; t++) {
+        heads.q[t * job.stride + 1] = 1.0f;
+        heads.k[t * job.stride + 1] = t > 1 ? -1000.0f : 0.0f;
+    }
+    for (uint32_t bits = 0xb3800000u; bits < 0xc2ae0000u;) { /* -6e-8 to -87 */
+        for (long t = 0; t < TOKENS; t++, bits += STEP)
+            memcpy(&heads.q[t * job.stride], &bits, sizeof(bits));
+        subject.table.attention[KERN_F32](&job);
+        for (long t = 0; t < TOKENS; t++) {
+            const double power = exp((double)heads.q[t * job.stride]), exact = power / (power + 1);
+            const double error = fabs((double)heads.out[t * job.out_stride] - exact);
+            if (power < 2 * (double)FLT_MIN)
+                continue; /* what remains of the last step, and near denormals */
+            require(error <= bound * exact, "exp(%.9g) is %.3g off",
+                    (double)heads.q[t * job.stride], error / exact);
+            worst = fmax(worst, error / exact);
+        }
+    }
+    printf("%s: exp in a softmax is wrong by up to %.3g\n", subject.table.name, worst);
+    attention_free(&heads);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
+    add_level_test(tests, exp_is_within_its_bound);
     add_level_test(tests, attention_to_keys_far_away);
     add_level_test(tests, attention_is_within_its_bound);
     add_level_test(tests, attention_picks_one_value);
