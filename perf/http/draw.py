@@ -78,18 +78,20 @@ def draw(result, path):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    figure, (rate, latency) = plt.subplots(2, 1, figsize=(8, 7), sharex=True)
+    figure, (rate, latency) = plt.subplots(2, 1, figsize=(10, 7), sharex=True)
     overload = medians(result["overload"])
-    for model in dict.fromkeys(row["model"] for row in overload):
+    for index, model in enumerate(dict.fromkeys(row["model"] for row in overload)):
+        color = f"C{index}"
         rows = [row for row in overload if row["model"] == model]
         factors = [row["factor"] for row in rows]
-        rate.plot(factors, [row["per_second"] for row in rows], "o-", label=f"{model}: answered with 200")
-        rate.plot(factors, [row["corrected"] for row in rows], "s--", label=f"{model}: the same, had the load cores of its own")
-        rate.plot(factors, [row["rate"] for row in rows], ":", color="grey", label=f"{model}: offered")
-        rate.set_ylim(0, 1.3 * max(row["corrected"] for row in rows))
-        latency.plot(factors, [row["p99_ms"] for row in rows], "o-", label=f"{model}: p99 of those")
-        latency.plot(factors, [row["p50_ms"] for row in rows], "o--", label=f"{model}: p50 of those")
-        latency.plot(factors, [row["health_p99_ms"] for row in rows], "s:", label="p99 of GET /health")
+        rate.plot(factors, [row["per_second"] for row in rows], "o-", color=color, label=f"{model}: answered 200")
+        rate.plot(factors, [row["corrected"] for row in rows], "s--", color=color, fillstyle="none",
+                  label=f"{model}: had the load its own cores")
+        rate.plot(factors, [row["rate"] for row in rows], ":", color=color, alpha=0.6, label=f"{model}: offered")
+        latency.plot(factors, [row["p99_ms"] for row in rows], "o-", color=color, label=f"{model}: p99 of those")
+        latency.plot(factors, [row["p50_ms"] for row in rows], "o--", color=color, fillstyle="none", label=f"{model}: p50 of those")
+        latency.plot(factors, [row["health_p99_ms"] for row in rows], "s:", color=color, label=f"{model}: p99 of GET /health")
+    rate.set_ylim(0, 1.3 * max(row["corrected"] for row in overload))
     rate.set_ylabel("requests/s")
     latency.set_ylabel("ms from the intended time")
     latency.set_yscale("log")
@@ -99,7 +101,7 @@ def draw(result, path):
     latency.set_xlabel("load, of what the server sustains")
     rate.set_title(f"{result['cpu']}, {result['cores']} cores, {sharing(result)}", fontsize=10)
     for axis in (rate, latency):
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         axis.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
