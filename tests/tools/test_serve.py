@@ -159,8 +159,8 @@ class Serve(ServeCase):
             status = pathlib.Path(f"/proc/{process.pid}/status")
             missed = time.monotonic() + PATIENCE
             while process.poll() is None and time.monotonic() < missed:
-                blocked = re.search(r"SigBlk:\s*(\w+)", status.read_text())
-                if blocked and int(blocked.group(1), 16) == wanted:
+                caught = re.search(r"SigCgt:\s*(\w+)", status.read_text())
+                if caught and int(caught.group(1), 16) & wanted == wanted:
                     break
             process.send_signal(signal.SIGTERM)
             log = process.communicate(timeout=PATIENCE)[1]
