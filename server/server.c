@@ -53,7 +53,7 @@ struct server_options server_options_default(void)
         .max_client_batch = 32,
         .max_windows = 128,
         .max_body = 2000000,
-        .max_bodies = 128 * 1024 * 1024,
+        .max_bodies = (size_t)128 * 1024 * 1024,
         .header_timeout_seconds = 30,
         .body_timeout_seconds = 60,
         .min_rate = 200,
