@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "server/rate_limit.h"
-#include "server/utf8.h"
 #include "server/worker.h"
+#include "weights/json.h"
 
 enum { MAX_WAITING = 32 };
 
@@ -106,14 +106,6 @@ const char *server_login_check(const struct server_login *login, const char *tok
 
 /* ---- lifecycle ---- */
 
-static bool is_utf8(const char *text)
-{
-    size_t left = strlen(text), sequence = 1;
-    for (; left > 0 && sequence > 0; text += sequence, left -= sequence)
-        sequence = server_utf8_sequence((const unsigned char *)text, left);
-    return sequence > 0;
-}
-
 static distil_status hash_password(struct server_login *login, const char *password,
                                    distil_error *error)
 {
@@ -123,7 +115,7 @@ static distil_status hash_password(struct server_login *login, const char *passw
         return distil_fail(error, DISTIL_INVALID,
                            "the session password must have from 1 to %d bytes",
                            SERVER_PASSWORD - 1);
-    if (!is_utf8(password)) /* nor is any JSON that could hold it */
+    if (!weights_utf8_valid(password, strlen(password))) /* nor is any JSON that could hold it */
         return distil_fail(error, DISTIL_INVALID, "the session password is not UTF-8");
     if (!crypt_gensalt_rn("$y$", 0, NULL, 0, salt, sizeof(salt)))
         return distil_fail(error, DISTIL_SYSTEM, "crypt(3) makes no yescrypt hashes: %s",
