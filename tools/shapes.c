@@ -45,11 +45,14 @@ distil_status tool_shape_parse(struct tool_shape *shape, const char *text, size_
         texts = strtol(shape->name, &end, 10);
         if (*end == 'x')
             tokens = strtol(end + 1, &end, 10);
-        if (*end || !digits || length > 31 || texts < 1 || texts > MOST_TEXTS || tokens < 1)
+        if (*end || !digits || length > 31 || texts < 1 || tokens < 1)
             return distil_fail(error, DISTIL_INVALID,
                                "shape: expected BATCHxTOKENS (as 8x128) or mix32, found '%s'",
                                shape->name);
     }
+    if (texts > MOST_TEXTS)
+        return distil_fail(error, DISTIL_INVALID, "shape %s: more than %d texts", shape->name,
+                           MOST_TEXTS);
     if (tokens > window)
         return distil_fail(error, DISTIL_INVALID,
                            "shape %s: %ld tokens are more than the model's window of %d",

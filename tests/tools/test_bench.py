@@ -41,6 +41,12 @@ class Bench(unittest.TestCase):
                 err = run(*arguments, "--model", MODEL, code=2 if arguments[0] == "bench" else 1)[1]
                 self.assertIn("expected BATCHxTOKENS (as 8x128) or mix32", err)
 
+    def test_shapes_have_bounds(self):
+        for shape, message in (("4097x8", "shape 4097x8: more than 4096 texts"),
+                               ("9" * 25 + "x8", "more than 4096 texts"),
+                               ("1x65", "65 tokens are more than the model's window of 64")):  # fmt: skip
+            self.assertIn(message, run("bench", "--shapes", shape, "--model", MODEL, code=2)[1])
+
 
 class Profile(unittest.TestCase):
     def profile(self, *arguments):
@@ -67,7 +73,8 @@ class Profile(unittest.TestCase):
         self.assertEqual(trace["otherData"]["droppedSpans"], 0)
 
     def test_a_trace_that_is_full_costs_the_table_nothing(self):
-        operators, trace = self.profile("--shape", "4096x16", "--repeat", "1")
+        # 48,640 spans, over the 20,000 of each of two threads however they share them
+        operators, trace = self.profile("--shape", "4096x64", "--repeat", "1")
         self.check(operators, trace)
         self.assertGreater(trace["otherData"]["droppedSpans"], 0)
         self.assertLess(operators[-1]["share"], 0.5)
