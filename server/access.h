@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "server/headers.h"
-#include "server/server.h"
+#include "server/options.h"
 
 struct server_access;
 struct server_exchange;

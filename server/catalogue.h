@@ -11,7 +11,7 @@
 #include "engine/distil_catalogue.h"
 #include "server/handover.h"
 #include "server/models.h"
-#include "server/server.h"
+#include "server/options.h"
 
 struct server_catalogue;
 

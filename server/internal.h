@@ -29,8 +29,6 @@ enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING };
 
 struct server {
     struct server_options options;
-    struct server_model_options
-        default_model;    /* what options.models points to when none is given */
     atomic_int state;     /* enum server_state; models, queue and workers are there from READY on */
     atomic_int arriving;  /* requests whose headers have come and whose body is on its way */
     atomic_int in_flight; /* complete requests that are not yet fully answered */

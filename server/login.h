@@ -8,7 +8,7 @@
 
 #include "server/client_address.h"
 #include "server/handover.h"
-#include "server/server.h"
+#include "server/options.h"
 #include "server/tokens.h"
 
 enum { SERVER_PASSWORD = 512 /* bytes of the longest that crypt(3) takes, with its NUL */ };

@@ -8,8 +8,8 @@
 
 #include "engine/distil.h"
 #include "server/cost.h"
+#include "server/options.h"
 #include "server/queue.h"
-#include "server/server.h"
 
 /* Of a model that was given no name. */
 #define SERVER_DEFAULT_MODEL "default"

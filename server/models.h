@@ -7,8 +7,8 @@
 
 #include "server/lanes.h"
 #include "server/model.h"
+#include "server/options.h"
 #include "server/queue.h"
-#include "server/server.h"
 
 struct server_models;
 

@@ -14,7 +14,7 @@
 
 #include "server/log.h"
 #include "server/metrics.h"
-#include "server/server.h"
+#include "server/options.h"
 
 enum {
     SERVER_PREDICTION_ID = 64,     /* of a prediction's id, with its NUL */
