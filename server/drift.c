@@ -10,28 +10,6 @@
 
 static const char no_memory[] = "out of memory for comparing predictions";
 
-/* Data have drifted when so many of their columns have, and an embedding when more than so many of its
- * dimensions have. A column that chance would bring so far apart more often than this, over all columns,
- * does not count. */
-static const double share_of_columns = 0.5, share_of_dimensions = 0.2, significance = 0.05;
-
-static const struct {
-    const char *name;
-    enum server_drift_kind kind;
-} columns[SERVER_DRIFT_COLUMNS] = {
-    [SERVER_DRIFT_LABEL] = {"label", SERVER_DRIFT_CATEGORIES},
-    [SERVER_DRIFT_CONFIDENCE] = {"confidence", SERVER_DRIFT_NUMBERS},
-    [SERVER_DRIFT_ENTROPY] = {"entropy", SERVER_DRIFT_NUMBERS},
-    [SERVER_DRIFT_TOKENS] = {"tokens", SERVER_DRIFT_INTEGERS},
-    [SERVER_DRIFT_UNKNOWN] = {"unknown", SERVER_DRIFT_NUMBERS},
-    [SERVER_DRIFT_EMBEDDING] = {"embedding", SERVER_DRIFT_NUMBERS},
-};
-
-const char *server_drift_column_name(enum server_drift_column column)
-{
-    return columns[column].name;
-}
-
 /* One side: its rows in the order of their times, and each feature's values sorted. Features are the
  * columns before the embedding, then the embedding's dimensions. */
 struct side {
@@ -92,132 +70,13 @@ static void sort_features(struct side *side, const size_t *order, size_t count, 
     }
 }
 
-/* ---- one column ---- */
-
-static double mean_of(struct server_drift_sample sample)
+static struct server_drift_verdict judge(const struct comparison *all, const struct side *current,
+                                         struct server_drift_finding *findings)
 {
-    double sum = 0;
-    size_t i;
-    for (i = 0; i < sample.count; i++)
-        sum += sample.values[i];
-    return sample.count > 0 ? sum / (double)sample.count : NAN;
-}
-
-static void judge_values(enum server_drift_column column, struct server_drift_sample reference,
-                         struct server_drift_sample current, struct server_drift_finding *finding)
-{
-    enum server_drift_kind kind = columns[column].kind;
-    finding->test = server_drift_choose(kind, reference, current);
-    finding->score = server_drift_score(finding->test, kind, reference, current);
-    finding->threshold = server_drift_threshold(finding->test);
-    finding->drifted = server_drift_exceeds(finding->test, finding->score);
-    if (finding->drifted)
-        finding->p_value = server_drift_is_p_value(finding->test)
-                               ? finding->score
-                               : server_drift_p_value(kind, reference, current);
-    finding->psi = server_drift_score(SERVER_DRIFT_PSI, kind, reference, current);
-    finding->jensen_shannon =
-        server_drift_score(SERVER_DRIFT_JENSEN_SHANNON, kind, reference, current);
-    if (kind == SERVER_DRIFT_CATEGORIES)
-        return;
-    finding->reference_mean = mean_of(reference);
-    finding->current_mean = mean_of(current);
-    server_drift_bin(kind, reference, current, &finding->bins);
-}
-
-/* 1 minus the cosine of the angle between the mean vectors. */
-static double mean_cosine_distance(const struct server_drift_sample *reference,
-                                   const struct server_drift_sample *current, int dimensions)
-{
-    double product = 0, square_a = 0, square_b = 0;
-    int i;
-    for (i = 0; i < dimensions; i++) {
-        double a = mean_of(reference[i]), b = mean_of(current[i]);
-        product += a * b;
-        square_a += a * a;
-        square_b += b * b;
-    }
-    return square_a > 0 && square_b > 0 ? 1 - product / sqrt(square_a * square_b) : NAN;
-}
-
-static void judge_embedding(const struct server_drift_sample *reference,
-                            const struct server_drift_sample *current, int dimensions,
-                            struct server_drift_finding *finding)
-{
-    double least = 1;
-    int drifted = 0, i;
-    for (i = 0; i < dimensions; i++) {
-        double score;
-        finding->test = server_drift_choose(SERVER_DRIFT_NUMBERS, reference[i], current[i]);
-        score = server_drift_score(finding->test, SERVER_DRIFT_NUMBERS, reference[i], current[i]);
-        if (!server_drift_exceeds(finding->test, score))
-            continue;
-        drifted++;
-        least = fmin(least, server_drift_p_value(SERVER_DRIFT_NUMBERS, reference[i], current[i]));
-    }
-    finding->dimensions = dimensions;
-    finding->score = (double)drifted / dimensions;
-    finding->threshold = share_of_dimensions;
-    finding->drifted = finding->score > share_of_dimensions;
-    if (finding->drifted)
-        finding->p_value = fmin(least * dimensions, 1);
-    finding->cosine_distance = mean_cosine_distance(reference, current, dimensions);
-}
-
-/* How many columns count, and what came of these. */
-struct verdict {
-    int counted, drifted, confirmed;
-};
-
-/* By Bonferroni: the more columns are looked at, the oftener one of them moves by chance. */
-static void confirm(struct server_drift_finding *findings, struct verdict *verdict)
-{
-    int column;
-    for (column = 0; column < SERVER_DRIFT_COLUMNS; column++) {
-        struct server_drift_finding *finding = &findings[column];
-        finding->confirmed =
-            finding->drifted && finding->p_value * verdict->counted <= significance;
-        verdict->confirmed += finding->counted && finding->confirmed;
-    }
-}
-
-/* Judges all columns for which both sides have rows enough. */
-static struct verdict judge(const struct comparison *all, const struct side *current,
-                            struct server_drift_finding *findings)
-{
-    struct verdict verdict = {0};
-    int column;
-    for (column = 0; column < SERVER_DRIFT_COLUMNS; column++)
-        findings[column] = (struct server_drift_finding){.kind = columns[column].kind,
-                                                         .p_value = NAN,
-                                                         .psi = NAN,
-                                                         .jensen_shannon = NAN,
-                                                         .reference_mean = NAN,
-                                                         .current_mean = NAN,
-                                                         .cosine_distance = NAN};
-    for (column = 0; column < SERVER_DRIFT_COLUMNS && column < all->features; column++) {
-        const struct server_drift_sample *a = &all->reference.samples[column];
-        const struct server_drift_sample *b = &current->samples[column];
-        struct server_drift_finding *finding = &findings[column];
-        if (a->count < all->min_rows || b->count < all->min_rows)
-            continue;
-        finding->present = true;
-        /* of two labels, entropy is a function of the confidence: it would be counted twice */
-        finding->counted = column != SERVER_DRIFT_ENTROPY || all->report->label_count > 2;
-        if (column == SERVER_DRIFT_EMBEDDING)
-            judge_embedding(a, b, all->features - SERVER_DRIFT_EMBEDDING, finding);
-        else
-            judge_values((enum server_drift_column)column, *a, *b, finding);
-        verdict.counted += finding->counted;
-        verdict.drifted += finding->counted && finding->drifted;
-    }
-    confirm(findings, &verdict);
-    return verdict;
-}
-
-static bool is_drifted(struct verdict verdict)
-{
-    return verdict.counted > 0 && verdict.confirmed >= share_of_columns * verdict.counted;
+    const struct server_drift_sides sides = {.reference = all->reference.samples,
+                                             .current = current->samples,
+                                             .features = all->features};
+    return server_drift_judge(&sides, all->min_rows, all->report->label_count, findings);
 }
 
 /* ---- sides ---- */
@@ -345,16 +204,16 @@ static bool judge_day(struct comparison *all, const size_t *order, size_t count,
     found->rows = count;
     for (column = 0; column < SERVER_DRIFT_COLUMNS; column++) {
         bool number = column != SERVER_DRIFT_LABEL && column < SERVER_DRIFT_EMBEDDING;
-        found->mean[column] = number ? mean_of(all->day.samples[column]) : NAN;
+        found->mean[column] = number ? server_drift_mean(all->day.samples[column]) : NAN;
     }
     for (i = 0; i < count; i++)
         found->labels[all->day.labels[all->day.rows->rows[order[i]].label]]++;
     found->compared = count >= all->min_rows;
     if (found->compared) {
-        struct verdict verdict = judge(all, &all->day, findings);
+        struct server_drift_verdict verdict = judge(all, &all->day, findings);
         found->columns = verdict.counted;
         found->confirmed = verdict.confirmed;
-        found->drifted = is_drifted(verdict);
+        found->drifted = verdict.data_drifted;
     }
     return server_drift_judge_quality(all->day.rows, order, count, &found->quality);
 }
@@ -421,7 +280,7 @@ static distil_status compare(struct comparison *all, int *labels,
 {
     struct server_drift_report *report = all->report;
     int dimensions = reference->dimensions == current->dimensions ? reference->dimensions : 0;
-    struct verdict verdict;
+    struct server_drift_verdict verdict;
     all->features = SERVER_DRIFT_EMBEDDING + dimensions;
     unite_labels(all, labels, &reference->labels, &current->labels);
     if (!side_create(&all->reference, reference, labels, all->features) ||
@@ -440,7 +299,7 @@ static distil_status compare(struct comparison *all, int *labels,
     report->drifted_columns = verdict.drifted;
     report->confirmed = verdict.confirmed;
     report->share = verdict.counted > 0 ? (double)verdict.drifted / verdict.counted : 0;
-    report->drifted = is_drifted(verdict);
+    report->drifted = verdict.data_drifted;
     report->same_model = same_model(reference, current);
     if (!server_drift_judge_quality(reference, all->reference.order, reference->count,
                                     &report->reference_quality) ||

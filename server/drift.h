@@ -3,39 +3,10 @@
 #ifndef SERVER_DRIFT_H
 #define SERVER_DRIFT_H
 
+#include "server/drift_columns.h"
 #include "server/drift_rows.h"
-#include "server/drift_statistics.h"
-
-/* What is compared of each prediction. */
-enum server_drift_column {
-    SERVER_DRIFT_LABEL,
-    SERVER_DRIFT_CONFIDENCE,
-    SERVER_DRIFT_ENTROPY,
-    SERVER_DRIFT_TOKENS,
-    SERVER_DRIFT_UNKNOWN, /* share of [UNK] among the tokens */
-    SERVER_DRIFT_EMBEDDING,
-    SERVER_DRIFT_COLUMNS
-};
 
 enum { SERVER_DRIFT_MIN_ROWS = 200, SERVER_DRIFT_TOP_LABELS = 12 };
-
-/* What was found of one column. */
-struct server_drift_finding {
-    bool present;   /* both sides have values of it */
-    bool counted;   /* towards the share of drifted columns */
-    bool drifted;   /* by its test's threshold */
-    bool confirmed; /* and so far apart as chance hardly brings it: see p_value */
-    enum server_drift_kind kind;
-    enum server_drift_test test; /* that decides; of an embedding, of each of its dimensions */
-    double score, threshold;     /* of an embedding: share of dimensions that drifted */
-    double p_value;              /* where it drifted, else NaN; of an embedding, its least times
-                                        the dimensions */
-    double psi, jensen_shannon;  /* told besides; NaN of an embedding */
-    double reference_mean, current_mean; /* of numbers; NaN of others */
-    struct server_drift_bins bins;       /* of numbers: the two histograms */
-    double cosine_distance;              /* of an embedding: between the means of both; else NaN */
-    int dimensions;
-};
 
 /* A label's share of the rows. */
 struct server_drift_share {
@@ -79,9 +50,6 @@ struct server_drift_report {
     struct server_drift_day_finding *days; /* (day_count), those with rows, rising */
     struct server_drift_quality reference_quality, current_quality;
 };
-
-/* "label", "confidence", "entropy", "tokens", "unknown", "embedding". */
-const char *server_drift_column_name(enum server_drift_column column);
 
 /* Compares. DISTIL_INVALID says what is missing: where a side has under min_rows rows, or the two have
  * no column in common. The labels' names are those of the rows. To be freed with
