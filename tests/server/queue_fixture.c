@@ -69,6 +69,16 @@ void set_up(struct fixture *f, int max_batch_tokens)
     set_up_bounded(f, max_batch_tokens, 1000, 1000000);
 }
 
+void set_times(struct fixture *f, int64_t max_wait, int64_t max_batch_time)
+{
+    f->options.max_wait = max_wait;
+    f->options.max_batch_time = max_batch_time;
+    server_queue_free(f->queue);
+    f->queue = server_queue_create(&f->options, &f->lanes);
+    ck_assert_ptr_nonnull(f->queue);
+    f->computing = false;
+}
+
 void tear_down(struct fixture *f)
 {
     unmake(&f->plug);

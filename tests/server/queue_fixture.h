@@ -34,6 +34,8 @@ void push(struct fixture *f, struct noted *noted);
 void set_up_bounded(struct fixture *f, int max_batch_tokens, int max_texts, int max_tokens);
 /* With room for whatever is pushed. */
 void set_up(struct fixture *f, int max_batch_tokens);
+/* Puts in its place one with other bounds, of nanoseconds, in which nothing waits or is computed. */
+void set_times(struct fixture *f, int64_t max_wait, int64_t max_batch_time);
 void tear_down(struct fixture *f);
 
 /* Ends the batch that is being computed. */

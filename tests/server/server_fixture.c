@@ -4,6 +4,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,11 +38,16 @@ void load(struct fixture *f)
     ck_assert_msg(server_load(f->server, &error) == DISTIL_OK, "%s", error.message);
 }
 
+void launch(struct fixture *f)
+{
+    begin(f);
+    load(f);
+}
+
 void start(struct fixture *f, const char *model)
 {
     prepare(f, model);
-    begin(f);
-    load(f);
+    launch(f);
 }
 
 void stop(struct fixture *f)
@@ -60,6 +66,24 @@ void say_model(const char *path, const char *model)
     fprintf(file, "%s\n", model);
     ck_assert_int_eq(fclose(file), 0);
     ck_assert_int_eq(rename(temporary, path), 0);
+}
+
+double closed(int port, const char *reason)
+{
+    struct reply reply;
+    char name[100];
+    const char *at;
+    snprintf(name, sizeof(name), "\ndistild_connections_closed_total{reason=\"%s\"} ", reason);
+    request(port, "GET", "/metrics", NULL, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    at = strstr(reply.body, name);
+    ck_assert_msg(at != NULL, "there is no %s", name);
+    return strtod(at + strlen(name), NULL);
+}
+
+double seconds_since(int64_t began)
+{
+    return (double)(server_now() - began) / 1e9;
 }
 
 void wait_for_suspended(const struct fixture *f, int count)

@@ -2,6 +2,8 @@
 #ifndef TESTS_SERVER_SERVER_FIXTURE_H
 #define TESTS_SERVER_SERVER_FIXTURE_H
 
+#include <stdint.h>
+
 #include "server/server.h"
 #include "tests/server/http_client.h"
 
@@ -17,7 +19,9 @@ void prepare(struct fixture *f, const char *model);
 /* Starts a prepared server, without loading its model. */
 void begin(struct fixture *f);
 void load(struct fixture *f);
-/* All three. */
+/* Begins and loads a prepared server. */
+void launch(struct fixture *f);
+/* Prepares one, too. */
 void start(struct fixture *f, const char *model);
 void stop(struct fixture *f);
 
@@ -28,6 +32,12 @@ void expected_sentiment(const char *text, char *answer, size_t size);
 
 /* Makes the file of "fake:file=PATH" say what the model is, in one step. */
 void say_model(const char *path, const char *model);
+
+/* Connections that the server says to have closed for that reason. */
+double closed(int port, const char *reason);
+
+/* Since a time of server_now. */
+double seconds_since(int64_t began);
 
 /* Waits until so many requests are with the workers or the reader, or wait for them. */
 void wait_for_suspended(const struct fixture *f, int count);

@@ -31,6 +31,14 @@ static void ask(int port, const char *method, const char *path, const char *head
     client_close(&client);
 }
 
+/* Starts a server that the keys of a file guard. */
+static void start_guarded(struct fixture *f, const char *keys)
+{
+    prepare(f, "fake");
+    f->options.access.api_keys = keys;
+    launch(f);
+}
+
 static void expect_challenge(const struct reply *reply, const char *wanted)
 {
     char value[200];
@@ -44,10 +52,7 @@ START_TEST(keys_guard_everything_but_health)
     struct reply reply;
     char path[64];
     write_text(path, "shop " HASH_A " scope=predict\nops " HASH_B " scope=metrics,admin\n");
-    prepare(&f, "fake");
-    f.options.access.api_keys = path;
-    begin(&f);
-    load(&f);
+    start_guarded(&f, path);
     ask(f.port, "GET", "/health", "", &reply);
     expect_reply(&reply, 200, "healthy");
     ask(f.port, "GET", "/health", "X-API-Key: wrong\r\n", &reply);
@@ -113,10 +118,7 @@ START_TEST(a_browser_opens_pages_with_a_key_for_a_password)
     struct reply reply;
     char path[64], headers[300], long_one[1500];
     write_text(path, "shop " HASH_A " scope=predict\nops " HASH_B " scope=metrics\n");
-    prepare(&f, "fake");
-    f.options.access.api_keys = path;
-    begin(&f);
-    load(&f);
+    start_guarded(&f, path);
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         snprintf(headers, sizeof(headers), "%s%s%s%s", html,
                  *cases[i].credentials ? "Authorization: " : "", cases[i].credentials,
@@ -145,8 +147,7 @@ START_TEST(a_browser_opens_pages_with_a_key_for_a_password)
     prepare(&f, "fake");
     f.options.access.api_keys = path;
     f.options.access.allow_anonymous = true;
-    begin(&f);
-    load(&f);
+    launch(&f);
     ask(f.port, "GET", "/docs", "Authorization: Basic YTpi\r\n", &reply);
     expect_reply(&reply, 200, "html");
     stop(&f);
@@ -160,10 +161,7 @@ START_TEST(keys_are_read_again_and_kept_where_that_fails)
     struct reply reply;
     char path[64], next[64];
     write_text(path, "shop " HASH_A " scope=predict\n");
-    prepare(&f, "fake");
-    f.options.access.api_keys = path;
-    begin(&f);
-    load(&f);
+    start_guarded(&f, path);
     write_text(next, "shop " HASH_B " scope=predict,metrics\n");
     ck_assert_int_eq(rename(next, path), 0);
     server_reload(f.server);
@@ -198,8 +196,7 @@ START_TEST(anonymous_beside_keys)
     prepare(&f, "fake");
     f.options.access.api_keys = path;
     f.options.access.allow_anonymous = true;
-    begin(&f);
-    load(&f);
+    launch(&f);
     ask(f.port, "POST", "/predict", "", &reply);
     expect_reply(&reply, 200, "sentiment");
     ask(f.port, "POST", "/predict", "X-API-Key: def\r\n", &reply);
@@ -253,8 +250,7 @@ START_TEST(rates_are_held_for_each_client)
     prepare(&f, "fake");
     f.options.access.api_keys = path;
     f.options.access.rate_limit = "2/h:3";
-    begin(&f);
-    load(&f);
+    launch(&f);
     for (i = 0; i < 2; i++) {
         ask(f.port, "POST", "/predict", "X-API-Key: abc\r\n", &reply);
         expect_reply(&reply, 200, "sentiment");

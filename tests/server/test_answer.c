@@ -134,8 +134,7 @@ START_TEST(windows_are_computed_and_bounded)
     int i;
     prepare(&f, "fake:answers");
     f.options.max_windows = 3;
-    begin(&f);
-    load(&f);
+    launch(&f);
     for (i = 0; i < 26; i++)
         strcat(body, "word ");
     strcat(body, "\"}");

@@ -111,8 +111,7 @@ START_TEST(limits_and_failures)
     struct reply reply;
     prepare(&f, "fake:headless");
     f.options.max_client_batch = 2;
-    begin(&f);
-    load(&f);
+    launch(&f);
     request(f.port, "POST", "/embed", "{\"inputs\":[\"a\",\"b\"]}", &reply);
     ck_assert_int_eq(reply.status, 200);
     request(f.port, "POST", "/embed", "{\"inputs\":[\"a\",\"b\",\"c\"]}", &reply);
@@ -145,8 +144,7 @@ START_TEST(models_of_several_tasks)
     prepare(&f, "fake");
     f.options.models = models;
     f.options.model_count = 4;
-    begin(&f);
-    load(&f);
+    launch(&f);
     request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
     expect_reply(&reply, 200, "\"sentiment\":");
     request(f.port, "POST", "/embed", "{\"inputs\":[7],\"model\":\"unit\"}", &reply);

@@ -189,8 +189,7 @@ START_TEST(every_queue_is_bounded)
     char folder[] = "/tmp/distild-handover-XXXXXX", secret[sizeof(password)];
     size_t i;
     start_whole(&f, folder, secret);
-    begin(&f);
-    load(&f);
+    launch(&f);
     for (i = 0; i < sizeof(queues) / sizeof(*queues); i++)
         overfill(&f, &queues[i]);
     stop(&f);
@@ -227,8 +226,7 @@ START_TEST(the_end_answers_what_waits)
     pthread_t asking;
     int i;
     start_whole(&f, folder, secret);
-    begin(&f);
-    load(&f);
+    launch(&f);
     ck_assert_int_eq(pthread_create(&asking, NULL, ask_on, &f.port), 0);
     snprintf(body, sizeof(body), "%*s", LARGE, "{\"session_password\":\"wrong\"}");
     snprintf(head, sizeof(head),

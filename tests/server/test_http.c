@@ -182,8 +182,7 @@ START_TEST(too_many_inputs)
     struct reply reply;
     prepare(&f, "fake");
     f.options.max_client_batch = 2;
-    begin(&f);
-    load(&f);
+    launch(&f);
     request(f.port, "POST", "/predict", "{\"inputs\":[[\"a\"],[\"b\"],[\"c\"]]}", &reply);
     expect_reply(&reply, 413, "batch size 3 > maximum allowed batch size 2");
     request(f.port, "POST", "/predict", "{\"inputs\":[[\"a\"],[\"b\"]]}", &reply);

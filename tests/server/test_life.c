@@ -40,8 +40,7 @@ START_TEST(draining_answers_what_was_accepted)
     int i;
     prepare(&f, "fake:gate");
     f.options.max_batch_tokens = 6; /* two texts a batch, so that some wait */
-    begin(&f);
-    load(&f);
+    launch(&f);
     fake_shut();
     ck_assert(client_open(&idle, f.port));
     client_request(&idle, "GET", "/health", NULL, &reply);
@@ -78,8 +77,7 @@ START_TEST(ending_answers_what_still_waits)
     int i, answered = 0, given_up = 0;
     prepare(&f, "fake:gate:slow=1000");
     f.options.max_batch_tokens = 1;
-    begin(&f);
-    load(&f);
+    launch(&f);
     fake_shut();
     for (i = 0; i < 6; i++) {
         ck_assert(client_open(&slow[i], f.port));
@@ -173,8 +171,7 @@ START_TEST(draining_waits_for_bodies)
 
     prepare(&f, "fake");
     f.options.body_timeout_seconds = 1;
-    begin(&f);
-    load(&f);
+    launch(&f);
     ck_assert(client_open(&client, f.port));
     client_send_text(&client, half_a_request);
     wait_until(server_arriving(f.server) == 1);

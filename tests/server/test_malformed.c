@@ -218,8 +218,7 @@ START_TEST(too_much_of_it)
     size_t i;
     prepare(&f, "fake");
     f.options.max_body = 2000000;
-    begin(&f);
-    load(&f);
+    launch(&f);
     for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         char *text = repeated(cases[i].begin, cases[i].piece, cases[i].count, cases[i].end);
         ck_assert(client_open(&client, f.port));
@@ -249,8 +248,7 @@ START_TEST(parameters_without_end)
     char found[200], *text = repeated("GET /health?", "a=b&", 2000, " HTTP/1.1\r\nHost: x\r\n\r\n");
     prepare(&f, "fake");
     f.options.header_timeout_seconds = 1;
-    begin(&f);
-    load(&f);
+    launch(&f);
     ck_assert(client_open(&client, f.port));
     client_send_text(&client, text);
     statuses(&client, NULL, found, sizeof(found));

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/server/server_fixture.h"
 #include "tests/suite.h"
@@ -234,8 +235,7 @@ START_TEST(chunks)
     int i;
     prepare(&f, "fake");
     f.options.max_body = 10000;
-    begin(&f);
-    load(&f);
+    launch(&f);
     send_raw(&f, &client,
              "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
              "7\r\n{\"text\"\r\n5;x=y\r\n:\"x\"}\r\n0\r\n\r\n",
@@ -381,6 +381,31 @@ START_TEST(pipelining_keeps_order)
 }
 END_TEST
 
+START_TEST(the_log_is_clean)
+{
+    struct fixture f;
+    struct reply reply;
+    char log[4000] = "";
+    const char *c;
+    int ends[2];
+    prepare(&f, "fake");
+    close(f.options.log.fd);
+    ck_assert_int_eq(pipe(ends), 0);
+    f.options.log.fd = ends[1];
+    launch(&f);
+    request(f.port, "GET", "/a%0A%1b[1m%FF%C2%9B%C3%A9%20status=1", NULL, &reply);
+    ck_assert_int_eq(reply.status, 404);
+    stop(&f);
+    ck_assert_int_gt(read(ends[0], log, sizeof(log) - 1), 0);
+    close(ends[0]);
+    ck_assert_msg(
+        strstr(log, "path=/a\\x0A\\x1B[1m\\xFF\\xC2\\x9B\xC3\xA9\\x20status=1 status=404") != NULL,
+        "%s", log);
+    for (c = log; *c; c++)
+        ck_assert(*c == '\n' || (unsigned char)*c >= 0x20);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -394,6 +419,7 @@ int main(void)
         request_ids,
         timeouts_are_whole_milliseconds,
         pipelining_keeps_order,
+        the_log_is_clean,
     };
     return run_tests("messages", 30, tests, sizeof(tests) / sizeof(*tests));
 }

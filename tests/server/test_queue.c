@@ -97,10 +97,7 @@ START_TEST(a_batch_takes_no_more_time_than_it_may)
     struct fixture f;
     struct noted a, b;
     set_up(&f, 1000);
-    f.options.max_batch_time = 10000; /* a batch costs 800 ns and a token 100, by the seed */
-    server_queue_free(f.queue);
-    f.queue = server_queue_create(&f.options, &f.lanes);
-    f.computing = false;
+    set_times(&f, 0, 10000); /* a batch costs 800 ns and a token 100, by the seed */
     make(&a, &f.model, 1, 4);
     make(&b, &f.model, 40, 4);
     push(&f, &a);

@@ -66,10 +66,7 @@ START_TEST(what_would_wait_too_long_is_refused)
     struct noted a, b, c;
     int64_t wait;
     set_up(&f, 1000);
-    f.options.max_wait = 3 * (int64_t)SECOND / 2;
-    f.options.max_batch_time = 10 * (int64_t)SECOND;
-    server_queue_free(f.queue);
-    f.queue = server_queue_create(&f.options, &f.lanes);
+    set_times(&f, 3 * (int64_t)SECOND / 2, 10 * (int64_t)SECOND);
     believe_a_second(&f);
     make(&a, &f.model, 1, 4);
     make(&b, &f.model, 1, 4);
@@ -105,10 +102,7 @@ START_TEST(what_would_wait_too_long_is_foreseen)
     int64_t wait;
     int i;
     set_up(&f, 16 * BOUND); /* of more than 4 tokens is long */
-    f.options.max_wait = 3 * (int64_t)SECOND / 2;
-    f.options.max_batch_time = 10 * (int64_t)SECOND;
-    server_queue_free(f.queue);
-    f.queue = server_queue_create(&f.options, &f.lanes);
+    set_times(&f, 3 * (int64_t)SECOND / 2, 10 * (int64_t)SECOND);
     believe_a_second(&f);
     for (i = 0; i < 3; i++) {
         make(&jobs[i], &f.model, 1, tokens[i]);
@@ -145,10 +139,7 @@ START_TEST(what_may_turn_out_to_be_short_is_not_refused)
     int64_t wait;
     int i;
     set_up(&f, 1000);
-    f.options.max_wait = 3 * (int64_t)SECOND / 2;
-    f.options.max_batch_time = 10 * (int64_t)SECOND;
-    server_queue_free(f.queue);
-    f.queue = server_queue_create(&f.options, &f.lanes);
+    set_times(&f, 3 * (int64_t)SECOND / 2, 10 * (int64_t)SECOND);
     guess_a_second(&f); /* as after a single batch that something else held up */
     for (i = 0; i < 3; i++) {
         make(&jobs[i], &f.model, 1, 4);

@@ -14,11 +14,6 @@
 
 enum { LARGE = 6000, CLIENTS = 4 };
 
-static double seconds_since(int64_t began)
-{
-    return (double)(server_now() - began) / 1e9;
-}
-
 /* A text that waits at the fake engine's gate to be read, with a number in it. */
 static void make_text(int number, char text[LARGE + 1])
 {

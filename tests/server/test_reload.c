@@ -39,8 +39,7 @@ static void set_up(struct swapping *s, const char *model, int threads)
     s->f.options.log.fd = ends[1];
     s->f.options.log.level = SERVER_LOG_INFO;
     s->f.options.threads = threads;
-    begin(&s->f);
-    load(&s->f);
+    launch(&s->f);
 }
 
 static void tear_down(struct swapping *s)
@@ -174,8 +173,7 @@ START_TEST(a_start_can_verify)
     ck_assert_int_eq(fake_open_models(), 0);
     prepare(&f, "fake:salt=1");
     f.options.verify = true;
-    begin(&f);
-    load(&f);
+    launch(&f);
     stop(&f);
 }
 END_TEST
@@ -384,8 +382,7 @@ START_TEST(requests_choose_their_model)
     prepare(&f, "fake");
     f.options.models = models;
     f.options.model_count = 3;
-    begin(&f);
-    load(&f);
+    launch(&f);
     request(f.port, "POST", "/predict", "{\"text\":\"x\"}", &reply);
     expect_reply(&reply, 200, "\"sentiment\":");
     request(f.port, "POST", "/predict", "{\"text\":\"x\",\"model\":\"first\"}", &reply);

@@ -178,8 +178,7 @@ START_TEST(a_full_queue_shows_and_delays_no_scrape)
     int i;
     prepare(&f, "fake:gate:slow=1200");
     f.options.max_queue = 1;
-    begin(&f);
-    load(&f);
+    launch(&f);
     fake_shut();
     for (i = 0; i < 2; i++) {
         calls[i].port = f.port;

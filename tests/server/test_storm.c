@@ -130,8 +130,7 @@ static void learn(struct storm *storm, struct fixture *f, const char *path, int 
     char body[200];
     int kind, text;
     say(path, variant);
-    begin(f);
-    load(f);
+    launch(f);
     for (kind = 0; kind < KINDS; kind++) {
         for (text = 0; text < TEXTS; text++) {
             body_of(kind, text, body, sizeof(body));
@@ -166,8 +165,7 @@ START_TEST(nothing_is_lost_in_a_storm)
     f.options.max_batch_tokens = 100; /* texts of over 6 tokens are long */
     for (i = 0; i < VARIANTS; i++)
         learn(&storm, &f, path, i);
-    begin(&f);
-    load(&f);
+    launch(&f);
     storm.port = f.port;
     for (i = 0; i < CLIENTS + LEAVERS; i++) {
         callers[i] = (struct caller){.storm = &storm, .random = (unsigned)i};

@@ -411,8 +411,7 @@ START_TEST(tokens_open_routes)
     snprintf(path, sizeof(path), "%s/keys", folder.path);
     prepare(&f, "fake");
     f.options.access.jwt_keys = path;
-    begin(&f);
-    load(&f);
+    launch(&f);
     ck_assert(client_open(&client, f.port));
     snprintf(payload, sizeof(payload), CLAIMS(",\"exp\":%lld,\"scope\":\"predict metrics\""),
              (long long)time(NULL) + 60);
