@@ -23,6 +23,7 @@ SANITIZED = bool(os.environ.get("DISTILD_SANITIZE"))  # the program is many time
 PATIENCE = 60 * int(os.environ.get("DISTILD_TEST_PATIENCE", 1))
 TINY = SOURCE / "tests" / "golden" / "tiny"
 MODEL = TINY / "distilbert-single"
+EXACT = ("--model", MODEL, "--precision", "fp32")
 TRAINED = SHARED / "models" / "sst2-minilm"
 COMMANDS = [
     "serve",
@@ -120,6 +121,20 @@ def overflowing(folder, texts):
     second, most = sorted(sums)[-2:]
     set_first_row(3.4028235e38 / math.sqrt(second * most))
     return path, sums.index(most)
+
+
+class Temporary(unittest.TestCase):
+    """A folder for each test."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="distild-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def write(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
 
 
 def main():
