@@ -1,6 +1,7 @@
 # The tokenizer: its rules, the recorded answers of `tokenizers`, and with the label full the whole comparison.
-distild_test(test_tokenizer SOURCES test_tokenizer.c LIBS distil_static)
-target_link_options(test_tokenizer PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
+distild_test(test_tokenizer SOURCES test_tokenizer.c tokenizer_fixture.c LIBS distil_static)
+distild_test(test_tokenizer_trouble SOURCES test_tokenizer_trouble.c tokenizer_fixture.c LIBS distil_static)
+target_link_options(test_tokenizer_trouble PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
 distild_test(test_tokenizer_golden SOURCES test_tokenizer_golden.c LIBS distil_static)
 
 add_executable(tokenize_driver tokenize_driver.c)
