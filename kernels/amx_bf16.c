@@ -4,8 +4,8 @@
  * multiply-adds, and then both to the sum so far. Denormal values, sums among them, count as zero.
  */
 #include "kernels/amx_gemm.h"
+#include "kernels/finish_vnni.h"
 #include "kernels/levels.h"
-#include "kernels/math_avx512.h"
 
 enum {
     TILE_DEPTH = 32,       /* k of a tile */
@@ -28,9 +28,7 @@ static inline __attribute__((always_inline)) void finish_panels(const struct amx
             sums->tiles + AMX_PAIR * tile * KERN_TILE_BYTES + tile_row * KERN_TILE_PITCH;
         for (int v = 0; v < panels; v++) {
             const __m512i sum = _mm512_load_si512(at + v * KERN_TILE_BYTES);
-            value[v] = _mm512_add_ps(_mm512_castsi512_ps(sum), bias[v]);
-            if (job->epilogue == KERN_GELU)
-                value[v] = kern_gelu16(value[v]);
+            value[v] = kern_finish16(job, _mm512_add_ps(_mm512_castsi512_ps(sum), bias[v]));
         }
         amx_put(job, sums->row[tile] + tile_row, sums->panel, panels, value);
     }

@@ -1,7 +1,7 @@
 /* amx_int8.c: the INT8 product with AMX. The sums are exact, and what follows them is computed as in gemm_vnni.c. */
 #include "kernels/amx_gemm.h"
+#include "kernels/finish_vnni.h"
 #include "kernels/levels.h"
-#include "kernels/math_avx512.h"
 
 enum {
     TILE_DEPTH = 64, /* k of a tile */
@@ -14,12 +14,12 @@ static inline __attribute__((always_inline)) void finish_panels(const struct amx
 {
     const struct kern_gemm *job = sums->job;
     const struct kern_weights *weights = job->w;
-    __m512i column_sum[AMX_PAIR];
+    __m512i columns[AMX_PAIR];
     __m512 scale[AMX_PAIR], bias[AMX_PAIR];
     __m512 value[AMX_PAIR] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     for (int v = 0; v < panels; v++) {
         const long column = (sums->panel + v) * KERN_PANEL;
-        column_sum[v] = _mm512_loadu_si512(weights->column_sum + column);
+        columns[v] = kern_negative_halves(_mm512_loadu_si512(weights->column_sum + column));
         scale[v] = _mm512_loadu_ps(weights->scale + column);
         bias[v] = _mm512_loadu_ps(weights->bias + column);
     }
@@ -29,15 +29,13 @@ static inline __attribute__((always_inline)) void finish_panels(const struct amx
         const long row = sums->row[tile] + tile_row;
         const char *at =
             sums->tiles + AMX_PAIR * tile * KERN_TILE_BYTES + tile_row * KERN_TILE_PITCH;
-        const __m512i zero = _mm512_set1_epi32(job->x->zero[row]);
+        const __m512i zero = kern_zero_halves(job->x->zero[row]);
         const __m512 x_scale = _mm512_set1_ps(job->x->scale[row]);
         for (int v = 0; v < panels; v++) {
-            __m512i sum = _mm512_load_si512(at + v * KERN_TILE_BYTES);
-            sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, column_sum[v]));
+            const __m512i sum =
+                _mm512_dpwssd_epi32(_mm512_load_si512(at + v * KERN_TILE_BYTES), zero, columns[v]);
             const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), x_scale);
-            value[v] = _mm512_fmadd_ps(scaled, scale[v], bias[v]);
-            if (job->epilogue == KERN_GELU)
-                value[v] = kern_gelu16(value[v]);
+            value[v] = kern_finish16(job, _mm512_fmadd_ps(scaled, scale[v], bias[v]));
         }
         amx_put(job, row, sums->panel, panels, value);
     }

@@ -276,18 +276,25 @@ static inline float greatest(const float *scores, long tokens)
     return _mm512_reduce_max_ps(_mm512_max_ps(even, odd));
 }
 
+/* exp(x), or 2^x where few bits of it are wanted. */
+ALWAYS_INLINE __m512 power16(__m512 x, const int planes)
+{
+    return planes == 1 ? kern_exp2_short16(x) : kern_exp16(x);
+}
+
 /* exp(scale * (score - highest score)) to a row of tiles, 0 for the padding; returns 1 / their sum. */
 ALWAYS_INLINE float softmax_row(const float *scores, long tokens, float scale, char *out, long low,
                                 const int planes)
 {
-    const __m512 factor = _mm512_set1_ps(scale);
+    const float log2_of_e = 0x1.715476p+0f;
+    const __m512 factor = _mm512_set1_ps(planes == 1 ? scale * log2_of_e : scale);
     const __m512 highest = _mm512_set1_ps(greatest(scores, tokens));
     __m512 even = _mm512_setzero_ps(), odd = even;
     for (long t = 0; t < tokens; t += STEP, out += KERN_TILE_BYTES) {
         const __m512 first = _mm512_sub_ps(_mm512_load_ps(scores + t), highest);
         const __m512 second = _mm512_sub_ps(_mm512_load_ps(scores + t + LANES), highest);
-        struct kern_values32 e = {kern_exp16(_mm512_mul_ps(first, factor)),
-                                  kern_exp16(_mm512_mul_ps(second, factor))};
+        struct kern_values32 e = {power16(_mm512_mul_ps(first, factor), planes),
+                                  power16(_mm512_mul_ps(second, factor), planes)};
         if (t + STEP > tokens) {
             const long left = tokens - t;
             e.first = _mm512_maskz_mov_ps(kern_mask16(left < LANES ? left : LANES), e.first);

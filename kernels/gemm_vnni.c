@@ -7,9 +7,9 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/finish_vnni.h"
 #include "kernels/gemm_walk.h"
 #include "kernels/levels.h"
-#include "kernels/math_avx512.h"
 
 /* Four k of 16 columns fill a line, and a step is four lines. */
 enum { ROWS = 8, PANELS = 3, QUAD = 4, STEP = 16 };
@@ -22,19 +22,16 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
     const struct kern_weights *weights = job->w;
     for (int v = 0; v < panels; v++) {
         long column = (tile->panel + v) * KERN_PANEL;
-        __m512i column_sum = _mm512_loadu_si512(weights->column_sum + column);
+        __m512i columns = kern_negative_halves(_mm512_loadu_si512(weights->column_sum + column));
         __m512 scale = _mm512_loadu_ps(weights->scale + column);
         __m512 bias = _mm512_loadu_ps(weights->bias + column);
         for (int i = 0; i < rows; i++) {
             long row = tile->row + i;
-            __m512i zero = _mm512_set1_epi32(job->x->zero[row]);
             __m512i sum = _mm512_load_si512(tile->sums + (v * GEMM_ROWS_MAX + i) * KERN_PANEL);
-            sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, column_sum));
+            sum = _mm512_dpwssd_epi32(sum, kern_zero_halves(job->x->zero[row]), columns);
             __m512 scaled =
                 _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(job->x->scale[row]));
-            __m512 value = _mm512_fmadd_ps(scaled, scale, bias);
-            if (job->epilogue == KERN_GELU)
-                value = kern_gelu16(value);
+            __m512 value = kern_finish16(job, _mm512_fmadd_ps(scaled, scale, bias));
             if (job->y)
                 _mm512_storeu_ps(job->y + row * job->y_stride + column, value);
             else /* at level amx */

@@ -104,14 +104,15 @@ static inline long kern_scale_blocks(enum kern_scheme scheme, long k)
 /* What is done to a product's sum plus bias before it is stored. */
 enum kern_epilogue {
     KERN_IDENTITY,
-    KERN_GELU /* x * Phi(x) by erf; |error| <= 5e-7 on every level */
+    /* x * Phi(x) by erf; |error| <= 5e-7 on every level, and <= 1e-5 before it is rounded into KERN_BLOCKS */
+    KERN_GELU
 };
 
 /* What the products and the attention of a scheme write, and so what lies between the parts of a layer. */
 enum kern_form {
     KERN_FLOATS, /* f32 */
     /* bf16 in whole blocks of KERN_BF16_ALIGN columns, without f32: half the bytes, and a tile of activations as it lies. What
-     * is written is the float, rounded; what would be read of f32 is read of bf16. */
+     * is written is the float (for KERN_GELU within its bound), rounded; what would be read of f32 is read of bf16. */
     KERN_BLOCKS
 };
 

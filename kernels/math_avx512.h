@@ -5,6 +5,9 @@
  * in t = [0, 1) (interpolation in the piece's Chebyshev nodes; the first piece is exactly 0 at 0),
  * whose coefficients one permutation picks. The last piece is 0, so that the answer is exactly x or
  * 0 beyond 5.625. No exponential, no division.
+ *
+ * What is rounded to bf16 afterwards needs fewer bits: for that there are a GELU and an exponential of about half as many
+ * instructions.
  */
 #ifndef KERNELS_MATH_AVX512_H
 #define KERNELS_MATH_AVX512_H
@@ -35,6 +38,24 @@ static const _Alignas(64) float kern_gelu_pieces16[6][16] = {
      0x1.0e6a5ap-14f, 0x1.37a964p-15f, 0x1.24367ep-17f, -0x1.2f5c76p-18f, -0x1.95fd8ap-18f,
      -0x1.eca504p-19f, -0x1.a2e3dcp-20f, -0x1.13579cp-21f, -0x1.235e02p-23f, -0x1.fb0dbcp-26f,
      0x0.0p+0f},
+};
+
+/* h(a) for the short one: 16 pieces of degree 3 in a itself, piece j being |a - 0.36 j| <= 0.18. The first is exactly 0 at 0,
+ * the last everywhere. */
+static const _Alignas(64) float kern_gelu_short_pieces16[4][16] = {
+    {0x0.0p+0f, -0x1.629c88p-11f, -0x1.8fa022p-8f, 0x1.0d6282p-7f, 0x1.b34c98p-4f, 0x1.3786d2p-2f,
+     0x1.04aed8p-1f, 0x1.31764ap-1f, 0x1.0e319cp-1f, 0x1.78d478p-2f, 0x1.a9092ap-3f, 0x1.8a8b90p-4f,
+     0x1.312904p-5f, 0x1.8cec38p-7f, 0x1.b520dap-9f, 0x0.0p+0f},
+    {0x1.00092cp-1f, 0x1.048c0ep-1f, 0x1.14b43cp-1f, 0x1.fcf668p-2f, 0x1.11243ep-2f,
+     -0x1.9af8b6p-4f, -0x1.a7d1e0p-2f, -0x1.0ed78ep-1f, -0x1.d0c43cp-2f, -0x1.307888p-2f,
+     -0x1.3fa1bep-3f, -0x1.13c286p-4f, -0x1.8d1aa0p-6f, -0x1.e22c62p-8f, -0x1.f147fcp-10f,
+     0x0.0p+0f},
+    {-0x1.9af100p-2f, -0x1.c381dcp-2f, -0x1.01a3c6p-1f, -0x1.d68f2ap-2f, -0x1.1d5f32p-2f,
+     -0x1.a47b86p-5f, 0x1.bda684p-4f, 0x1.4647bcp-3f, 0x1.0e5902p-3f, 0x1.4b1d1ep-4f,
+     0x1.427a02p-5f, 0x1.020da8p-6f, 0x1.597da0p-8f, 0x1.8748b2p-10f, 0x1.79b23cp-12f, 0x0.0p+0f},
+    {0x1.757fe0p-6f, 0x1.5ffa66p-4f, 0x1.052144p-3f, 0x1.ce8f98p-4f, 0x1.0c0c8cp-4f, 0x1.2d9bccp-6f,
+     -0x1.2323e4p-7f, -0x1.0ab18cp-6f, -0x1.a8e522p-7f, -0x1.e43996p-8f, -0x1.b43b54p-9f,
+     -0x1.433356p-10f, -0x1.91d6bcp-12f, -0x1.a82a76p-14f, -0x1.7f03f2p-16f, 0x0.0p+0f},
 };
 
 /* The first `count` of 16 lanes, count 0..16. */
@@ -80,6 +101,23 @@ static inline __m512 kern_gelu16(__m512 x)
     return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), x), h);
 }
 
+/* |error| <= 7e-6 absolute over all floats; NaN gives NaN, -inf gives 0. */
+static inline __m512 kern_gelu_short16(__m512 x)
+{
+    enum { LEAST_MAGNITUDE = 10 /* of the two operands, as a positive number */ };
+    const __m512 a = _mm512_range_ps(x, _mm512_set1_ps(5.4f), LEAST_MAGNITUDE);
+    /* 2^23 more rounds to a whole number and leaves it in the lowest bits, of which a permutation reads four. */
+    const __m512i piece = _mm512_castps_si512(
+        _mm512_fmadd_ps(a, _mm512_set1_ps(1.0f / 0.36f), _mm512_set1_ps(0x1p23f)));
+    __m512 h = _mm512_permutexvar_ps(piece, _mm512_load_ps(kern_gelu_short_pieces16[3]));
+    for (int power = 2; power >= 0; power--) {
+        const __m512 c =
+            _mm512_permutexvar_ps(piece, _mm512_load_ps(kern_gelu_short_pieces16[power]));
+        h = _mm512_fmadd_ps(h, a, c);
+    }
+    return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), x), h);
+}
+
 /* exp(x) for x <= 88: relative error <= 1.2e-7 down to the smallest normal float, denormals and 0
  * below; NaN gives NaN. */
 static inline __m512 kern_exp16(__m512 x)
@@ -98,6 +136,17 @@ static inline __m512 kern_exp16(__m512 x)
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
     p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
     return _mm512_scalef_ps(p, n);
+}
+
+/* 2^x for x <= 127, 1 at 0: relative error <= 1.1e-4; NaN gives NaN, -inf gives 0. */
+static inline __m512 kern_exp2_short16(__m512 x)
+{
+    const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_set1_ps(0x1.4095eap-4f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.cf7a68p-3f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.640ea8p-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, x); /* by the power of 2 below x */
 }
 
 #endif

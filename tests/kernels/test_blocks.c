@@ -91,6 +91,16 @@ static struct kern_rows product_input(const struct kern_table *table, struct ran
     return blocks;
 }
 
+/* A value in place of `y`, the same product in floats without an epilogue: the float rounded, or GELU of it within its bound
+ * and a rounding to 8 bits. */
+static int holds(uint16_t found, float y, enum kern_epilogue epilogue)
+{
+    if (epilogue == KERN_IDENTITY)
+        return found == kern_bf16_round(y);
+    const double exact = gelu_exact((double)y);
+    return fabs((double)kern_bf16_value(found) - exact) <= 1e-5 + 0x1p-8 * fabs(exact);
+}
+
 static void check_product(const struct kern_table *table, enum kern_scheme scheme, long m, long n,
                           long k, enum kern_epilogue epilogue)
 {
@@ -110,18 +120,16 @@ static void check_product(const struct kern_table *table, enum kern_scheme schem
         pack_float_weights(&packed, table, scheme, w, vectors + n, n, k);
 
     float *y = GUARDED(float, m *padded, GUARD_AFTER);
-    struct kern_gemm job = {.x = &x,
-                            .w = &packed.weights,
-                            .y = y,
-                            .y_stride = padded,
-                            .m1 = m,
-                            .p1 = panels,
-                            .epilogue = epilogue};
+    struct kern_gemm job = {
+        .x = &x, .w = &packed.weights, .y = y, .y_stride = padded, .m1 = m, .p1 = panels};
     table->gemm[scheme](&job);
+    job.epilogue = epilogue;
     const long parts[][4] = {
         {0, m, 0, panels}, {m / 3, m, panels / 2, panels}, {0, m, 1, panels}, {m - 1, m, 0, 1}};
+    struct kern_rows whole = {0};
     for (long part = 0; part < COUNT(parts); part++) {
         struct kern_rows blocks = blocks_new(m, padded);
+        whole = part ? whole : blocks;
         job.y = NULL;
         job.blocks = &blocks;
         job.m0 = parts[part][0];
@@ -133,13 +141,17 @@ static void check_product(const struct kern_table *table, enum kern_scheme schem
             for (long c = 0; c < round_up(padded, KERN_BF16_ALIGN); c++) {
                 const int inside = r >= job.m0 && r < job.m1 && c >= job.p0 * KERN_PANEL &&
                                    c < job.p1 * KERN_PANEL;
-                const uint16_t want = inside ? kern_bf16_round(y[r * padded + c]) : UNTOUCHED;
-                require(*at(&blocks, r, c) == want,
-                        "scheme %d, m %ld n %ld k %ld, part %ld: (%ld, %ld) is %04x, not %04x",
-                        scheme, m, n, k, part, r, c, *at(&blocks, r, c), want);
+                const uint16_t found = *at(&blocks, r, c);
+                require(
+                    inside ? holds(found, y[r * padded + c], epilogue) && found == *at(&whole, r, c)
+                           : found == UNTOUCHED,
+                    "scheme %d, m %ld n %ld k %ld, part %ld: (%ld, %ld) is %04x, from %a", scheme,
+                    m, n, k, part, r, c, found, inside ? (double)y[r * padded + c] : 0.0);
             }
-        guard_free(blocks.bf16);
+        if (part)
+            guard_free(blocks.bf16);
     }
+    guard_free(whole.bf16);
     guard_free(y);
     packed_free(&packed);
     guard_free(w);
@@ -165,6 +177,75 @@ START_TEST(products_write_blocks)
                     check_product(&table, (enum kern_scheme)scheme, rows[m], columns[n], depth[k],
                                   (m + n + k) % 2 ? KERN_GELU : KERN_IDENTITY);
         check_product(&table, (enum kern_scheme)scheme, 550, 64, 1600, KERN_IDENTITY);
+    }
+}
+END_TEST
+
+/* GELU of `x`, N of them, as the biases of a product of zeros. */
+static void gelu_into_blocks(const struct kern_table *table, enum kern_scheme scheme,
+                             const float *x, long n, long m)
+{
+    enum { K = KERN_Q8_ALIGN };
+    struct random random = {1};
+    struct kern_rows input = product_input(table, &random, scheme, m, K);
+    struct kern_rows blocks = blocks_new(m, n);
+    struct packed packed;
+    float *zeros = calloc((size_t)(n * K), sizeof *zeros);
+    int8_t *zeros8 = calloc((size_t)(n * K), 1);
+    require(zeros && zeros8, "no memory");
+    if (scheme == KERN_INT8)
+        pack_s8_weights(&packed, table, scheme, zeros8, zeros, x, n, K);
+    else
+        pack_float_weights(&packed, table, scheme, zeros, x, n, K);
+    const struct kern_gemm job = {.x = &input,
+                                  .w = &packed.weights,
+                                  .blocks = &blocks,
+                                  .m1 = m,
+                                  .p1 = n / KERN_PANEL,
+                                  .epilogue = KERN_GELU};
+    table->gemm[scheme](&job);
+    for (long r = 0; r < m; r++)
+        for (long c = 0; c < n; c++) {
+            const float found = kern_bf16_value(*at(&blocks, r, c));
+            if (isnan(x[c]))
+                require(isnan(found), "gelu(NaN) is %g", (double)found);
+            else if (fabsf(x[c]) > 6.0F)
+                require(found == (x[c] > 0 ? kern_bf16_value(kern_bf16_round(x[c])) : 0.0F),
+                        "gelu(%g) is %g", (double)x[c], (double)found);
+            else
+                require(holds(*at(&blocks, r, c), x[c], KERN_GELU), "gelu(%.9g) is %.9g",
+                        (double)x[c], (double)found);
+        }
+    guard_free(input.f32);
+    guard_free(input.bf16);
+    quantised_free(&input);
+    guard_free(blocks.bf16);
+    packed_free(&packed);
+    free(zeros);
+    free(zeros8);
+}
+
+/* One float in 1,999 of both signs from 1e-7 to 20, and special values; on tiles and on few rows. */
+START_TEST(gelu_into_blocks_is_within_its_bound)
+{
+    enum { N = 1024, STEP = 1999 };
+    static const float specials[] = {0.0F, -0.0F, INFINITY, -INFINITY, NAN, 3e38F, -3e38F};
+    struct kern_table table;
+    float x[N];
+    for (int scheme = 0; scheme < KERN_SCHEMES; scheme++) {
+        if (!has_blocks(&table, _i, (enum kern_scheme)scheme))
+            continue;
+        for (uint32_t bits = 0x33d6bf95; bits < 0x41a00000;) {
+            for (int i = 0; i < N; i++, bits += STEP) {
+                const uint32_t word = bits | (uint32_t)i << 31;
+                memcpy(&x[i], &word, sizeof word);
+            }
+            gelu_into_blocks(&table, (enum kern_scheme)scheme, x, N, bits >> 10 & 1 ? 1 : 9);
+        }
+        for (int i = 0; i < N; i++)
+            x[i] = specials[i % COUNT(specials)];
+        gelu_into_blocks(&table, (enum kern_scheme)scheme, x, N, 1);
+        gelu_into_blocks(&table, (enum kern_scheme)scheme, x, N, 9);
     }
 }
 END_TEST
@@ -348,6 +429,7 @@ END_TEST
 static void add(TCase *tests)
 {
     add_level_test(tests, products_write_blocks);
+    add_level_test(tests, gelu_into_blocks_is_within_its_bound);
     add_level_test(tests, products_read_blocks);
     add_level_test(tests, quantising_reads_blocks);
     add_level_test(tests, normalising_reads_blocks);

@@ -239,9 +239,33 @@ EMULATED_PS3(fnmadd_ps, _mm256_fnmadd_ps)
 EMULATED_PS1(abs_ps, emulated_half_abs)
 #define emulated_half_nearest(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 EMULATED_PS1(nearest_ps, emulated_half_nearest)
+/* What infinities leave is 0. */
+EMULATED __m256 emulated_half_rest_of(__m256 x, __m256 rounded)
+{
+    const __m256 infinite =
+        _mm256_cmp_ps(emulated_half_abs(x), _mm256_set1_ps(INFINITY), _CMP_EQ_OQ);
+    return _mm256_andnot_ps(infinite, _mm256_sub_ps(x, rounded));
+}
 #define emulated_half_rest(x)                                                                      \
-    _mm256_sub_ps(x, _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))
+    emulated_half_rest_of(x, _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))
 EMULATED_PS1(rest_ps, emulated_half_rest)
+/* Rounding down makes a zero that is left negative, but for that of an infinity. */
+EMULATED __m256 emulated_half_rest_above(__m256 x)
+{
+    const __m256 finite = _mm256_cmp_ps(emulated_half_abs(x), _mm256_set1_ps(INFINITY), _CMP_LT_OQ);
+    const __m256 rest = emulated_half_rest_of(x, _mm256_floor_ps(x));
+    const __m256 zero = _mm256_cmp_ps(rest, _mm256_setzero_ps(), _CMP_EQ_OQ);
+    const __m256 sign = _mm256_and_ps(_mm256_and_ps(zero, finite), _mm256_set1_ps(-0.0F));
+    return _mm256_or_ps(rest, sign);
+}
+EMULATED_PS1(rest_above_ps, emulated_half_rest_above)
+/* The smaller magnitude of the two; a quiet NaN is no number, so the other one is. */
+EMULATED __m256 emulated_half_least_magnitude(__m256 a, __m256 b)
+{
+    const __m256 x = emulated_half_abs(a), y = emulated_half_abs(b);
+    return _mm256_blendv_ps(_mm256_min_ps(x, y), x, _mm256_cmp_ps(y, y, _CMP_UNORD_Q));
+}
+EMULATED_PS2(least_magnitude_ps, emulated_half_least_magnitude)
 
 /* a * 2^floor(b), rounded once: the second of two powers alone can make a denormal. */
 EMULATED __m256 emulated_half_scalef(__m256 a, __m256 b)
@@ -450,6 +474,12 @@ EMULATED_CALL __m512i emulated_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)
     return to.si;
 }
 
+/* vpdpwssd: two products s16 * s16 to a 32-bit sum, which wraps. */
+EMULATED __m512i emulated_dpwssd_epi32(__m512i sum, __m512i a, __m512i b)
+{
+    return emulated_add_epi32(sum, emulated_madd_epi16(a, b));
+}
+
 /* Comparisons give masks. */
 EMULATED __mmask16 emulated_mask_of(__m256 low, __m256 high)
 {
@@ -468,7 +498,7 @@ EMULATED __mmask16 emulated_testn_epi32_mask(__m512i a, __m512i b)
                             _mm256_castsi256_ps(_mm256_cmpeq_epi32(x.half[1], zero)));
 }
 
-/* Each with the one immediate that the kernels use. */
+/* Each with the immediates that the kernels use. */
 EMULATED __m512 emulated_roundscale_ps(__m512 a, int immediate)
 {
     if (immediate != (_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
@@ -477,9 +507,17 @@ EMULATED __m512 emulated_roundscale_ps(__m512 a, int immediate)
 }
 EMULATED __m512 emulated_reduce_ps(__m512 a, int immediate)
 {
+    if (immediate == (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))
+        return emulated_rest_above_ps(a);
     if (immediate != (_MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))
         __builtin_trap();
     return emulated_rest_ps(a);
+}
+EMULATED __m512 emulated_range_ps(__m512 a, __m512 b, int immediate)
+{
+    if (immediate != 10)
+        __builtin_trap();
+    return emulated_least_magnitude_ps(a, b);
 }
 
 #endif

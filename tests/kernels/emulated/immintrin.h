@@ -18,6 +18,7 @@
 #undef _mm512_cmp_ps_mask
 #undef _mm512_extracti64x4_epi64
 #undef _mm512_inserti64x4
+#undef _mm512_range_ps
 #undef _mm512_reduce_ps
 #undef _mm512_roundscale_ps
 #undef _mm512_shuffle_i32x4
@@ -46,6 +47,7 @@
 #define _mm512_div_ps emulated_div_ps
 #define _mm512_dpbf16_ps(sum, a, b) emulated_dpbf16_ps(sum, (__m512i)(a), (__m512i)(b))
 #define _mm512_dpbusd_epi32 emulated_dpbusd_epi32
+#define _mm512_dpwssd_epi32 emulated_dpwssd_epi32
 #define _mm512_extracti64x4_epi64 emulated_extracti64x4
 #define _mm512_fmadd_ps emulated_fmadd_ps
 #define _mm512_fnmadd_ps emulated_fnmadd_ps
@@ -91,6 +93,7 @@
 #define _mm512_permutexvar_epi16 emulated_permutexvar_epi16
 #define _mm512_permutexvar_epi32 emulated_permutexvar_epi32
 #define _mm512_permutexvar_ps emulated_permutexvar_ps
+#define _mm512_range_ps emulated_range_ps
 #define _mm512_reduce_add_ps emulated_reduce_add_ps
 #define _mm512_reduce_max_ps emulated_reduce_max_ps
 #define _mm512_reduce_min_ps emulated_reduce_min_ps
