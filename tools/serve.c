@@ -1,6 +1,4 @@
-#include <ctype.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,8 +8,8 @@
 #include "server/server.h"
 #include "tools/commands.h"
 #include "tools/model.h"
+#include "tools/served.h"
 #include "tools/state.h"
-#include "weights/weights.h"
 
 struct serve_settings {
     struct tool_list models;
@@ -279,48 +277,6 @@ static const struct tool_option options[] = {
      .help = "Origins whose web pages may ask, such as https://app.example.com, or *"},
     TOOL_END_OPTIONS};
 
-enum { NAME_SIZE = 64, PATH_SIZE = 4096, MOST_MODELS = TOOL_LIST_MAX + 3 };
-
-/* The models of the command line, with room for their strings. */
-struct served {
-    int count;
-    struct server_model_options each[MOST_MODELS];
-    char names[MOST_MODELS][NAME_SIZE], paths[MOST_MODELS][PATH_SIZE];
-};
-
-/* How long the name before a '=' is; 0 where there is none, as in a path that holds a '='. */
-static size_t name_length(const char *item, size_t length)
-{
-    size_t n = 0;
-    while (n < length && (isalnum((unsigned char)item[n]) || strchr("._-", item[n])))
-        n++;
-    return n < length && item[n] == '=' ? n : 0;
-}
-
-static distil_status read_models(const struct serve_settings *settings, struct served *served,
-                                 distil_error *error)
-{
-    const struct tool_list *list = &settings->models;
-    const distil_options engine = {.precision = settings->model.precision,
-                                   .cpu = settings->model.cpu};
-    served->count = list->count;
-    for (int i = 0; i < list->count; i++) {
-        const char *item = list->items[i];
-        size_t length = list->lengths[i], name = name_length(item, length);
-        size_t start = name > 0 ? name + 1 : 0;
-        if (name >= NAME_SIZE || length - start >= PATH_SIZE || length == start)
-            return distil_fail(error, DISTIL_INVALID,
-                               "--model: '%.*s' is not a PATH or a NAME=PATH, with a name of at "
-                               "most %d bytes",
-                               length < 60 ? (int)length : 60, item, NAME_SIZE - 1);
-        snprintf(served->names[i], NAME_SIZE, "%.*s", (int)name, item);
-        snprintf(served->paths[i], PATH_SIZE, "%.*s", (int)(length - start), item + start);
-        served->each[i] = (struct server_model_options){
-            .name = name > 0 ? served->names[i] : NULL, .path = served->paths[i], .engine = engine};
-    }
-    return DISTIL_OK;
-}
-
 /* Standard error, or the journal, whose stream then lasts as long as the program. */
 static distil_status open_log(const struct serve_settings *settings, struct server_log *log,
                               distil_error *error)
@@ -333,52 +289,6 @@ static distil_status open_log(const struct serve_settings *settings, struct serv
     return settings->log_journal
                ? server_journal_open(settings->log_journal, settings->log_tag, &log->fd, error)
                : DISTIL_OK;
-}
-
-/* Whether a model of the command line has the task. One that cannot be opened has none: serving will say why. */
-static bool has_task(const struct served *served, int count, enum weights_task task)
-{
-    bool found = false;
-    for (int i = 0; i < count && !found; i++) {
-        struct weights_model *weights;
-        distil_error error;
-        if (weights_open(&weights, served->each[i].path, &error))
-            continue;
-        found = weights->config.task == task;
-        weights_free(weights);
-    }
-    return found;
-}
-
-/* Adds the bundled models of the tasks that those of the command line do not have, named as their files are. */
-static distil_status add_bundled(const struct serve_settings *settings, struct served *served,
-                                 distil_error *error)
-{
-    static const struct {
-        distil_task task;
-        enum weights_task stored;
-    } bundled[] = {{DISTIL_TASK_CLASSIFY, WEIGHTS_TASK_SEQUENCE_CLASSIFICATION},
-                   {DISTIL_TASK_NONE, WEIGHTS_TASK_NONE},
-                   {DISTIL_TASK_ANSWER, WEIGHTS_TASK_QUESTION_ANSWERING}};
-    const distil_options engine = {.precision = settings->model.precision,
-                                   .cpu = settings->model.cpu};
-    int given = served->count;
-    for (size_t i = 0; i < sizeof bundled / sizeof *bundled; i++) {
-        char *path;
-        int at = served->count;
-        if (has_task(served, given, bundled[i].stored))
-            continue;
-        distil_status status = distil_bundled(bundled[i].task, &path, error);
-        if (status)
-            return status;
-        const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-        snprintf(served->paths[at], PATH_SIZE, "%s", path);
-        snprintf(served->names[at], NAME_SIZE, "%.*s", (int)strcspn(name, "."), name);
-        free(path);
-        served->each[served->count++] = (struct server_model_options){
-            .name = served->names[at], .path = served->paths[at], .engine = engine};
-    }
-    return DISTIL_OK;
 }
 
 /* Where it listens, and how much it takes on. */
@@ -468,20 +378,24 @@ static int run_serve(const void *given, int count, char **operands)
     const struct serve_settings *settings = given;
     (void)count;
     (void)operands;
+    const distil_options engine = {.precision = settings->model.precision,
+                                   .cpu = settings->model.cpu};
     struct server_options server = server_options_default();
-    struct served *models = calloc(1, sizeof *models);
+    struct tool_served *models = calloc(1, sizeof *models);
     char state[TOOL_PATH];
     distil_error error;
     if (!models) {
         distil_fail(&error, DISTIL_NO_MEMORY, "out of memory");
         return tool_failed("serve", &error);
     }
-    if (read_models(settings, models, &error) || open_log(settings, &server.log, &error)) {
+    if (tool_served_read(&settings->models, &engine, models, &error) ||
+        open_log(settings, &server.log, &error)) {
         bool misused = error.code == DISTIL_INVALID;
         free(models);
         return misused ? tool_misused("serve", error.message) : tool_failed("serve", &error);
     }
-    if ((models->count == 0 || settings->bundled) && add_bundled(settings, models, &error)) {
+    if ((models->count == 0 || settings->bundled) &&
+        tool_served_add_bundled(&engine, models, &error)) {
         free(models);
         return failed(&server.log, &error);
     }
