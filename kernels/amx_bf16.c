@@ -5,6 +5,7 @@
  */
 #include "kernels/amx_gemm.h"
 #include "kernels/finish_vnni.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 
 enum {
@@ -14,8 +15,7 @@ enum {
 };
 
 /* y = epilogue(sum + bias) */
-static inline __attribute__((always_inline)) void finish_panels(const struct amx_sums *sums,
-                                                                int from, int to, const int panels)
+ALWAYS_INLINE void finish_panels(const struct amx_sums *sums, int from, int to, const int panels)
 {
     const struct kern_gemm *job = sums->job;
     __m512 bias[AMX_PAIR], value[AMX_PAIR] = {_mm512_setzero_ps(), _mm512_setzero_ps()};

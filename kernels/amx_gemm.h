@@ -18,6 +18,7 @@
 
 #include "kernels/amx_tiles.h"
 #include "kernels/bf16_amx.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 
 enum {
@@ -139,9 +140,8 @@ static inline int amx_beside(const struct amx_block *block, long step, long late
 
 /* With hi and lo values, hi * lo is added first, then hi * hi, then lo * hi: each is loaded once. The whole of it begins with
  * lo * lo and ends with last * hi: the activations' lo values are loaded twice. */
-static inline __attribute__((always_inline)) void
-amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int row_tiles,
-             const int panels, const int stream_weights)
+ALWAYS_INLINE void amx_multiply(const struct amx_block *block, const enum amx_kind kind,
+                                const int row_tiles, const int panels, const int stream_weights)
 {
     const int split = kind == AMX_SPLIT || kind == AMX_SPLIT_WHOLE;
     const long late = block->steps > 2 * AMX_LATE_STEPS ? AMX_LATE_STEPS : 0;
@@ -202,8 +202,8 @@ amx_multiply(const struct amx_block *block, const enum amx_kind kind, const int 
                                          {{name##_210, name##_211}, {name##_220, name##_221}}};
 
 /* Stores finished values of a row, 16 for each panel from `panel` on, as floats or rounded into blocks. */
-static inline __attribute__((always_inline)) void
-amx_put(const struct kern_gemm *job, long row, long panel, const int panels, const __m512 value[2])
+ALWAYS_INLINE void amx_put(const struct kern_gemm *job, long row, long panel, const int panels,
+                           const __m512 value[2])
 {
     const long column = panel * KERN_PANEL;
     if (job->y) {

@@ -1,6 +1,7 @@
 /* amx_int8.c: the INT8 product with AMX. The sums are exact, and what follows them is computed as in gemm_vnni.c. */
 #include "kernels/amx_gemm.h"
 #include "kernels/finish_vnni.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 
 enum {
@@ -9,8 +10,7 @@ enum {
 };
 
 /* y = epilogue((sum - zero * column_sum) * x scale * w scale + bias) */
-static inline __attribute__((always_inline)) void finish_panels(const struct amx_sums *sums,
-                                                                int from, int to, const int panels)
+ALWAYS_INLINE void finish_panels(const struct amx_sums *sums, int from, int to, const int panels)
 {
     const struct kern_gemm *job = sums->job;
     const struct kern_weights *weights = job->w;

@@ -11,10 +11,9 @@
  */
 #include "kernels/amx_tiles.h"
 #include "kernels/bf16_amx.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/transpose_avx512.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum {
     LANES = 16,

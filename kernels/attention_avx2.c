@@ -4,14 +4,13 @@
  * dim, and an output one over tokens, whatever block the query stands in: its bits depend on nothing but its own row.
  * Only the scores of one block of queries are held.
  */
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx2.h"
 #include "kernels/transpose_avx2.h"
 
 #include <math.h>
 #include <string.h>
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum {
     LANES = 8,

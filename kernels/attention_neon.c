@@ -4,12 +4,11 @@
  * dim, and an output one over tokens, whatever block the query stands in: its bits depend on nothing but its own row.
  * Only the scores of one block of queries are held.
  */
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_neon.h"
 
 #include <math.h>
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum {
     LANES = KERN_NEON_LANES,

@@ -1,12 +1,11 @@
 /* avx2.c: what works on rows of activations, with AVX2 and FMA: quantising, normalising, GELU. */
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx2.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum { LANES = 8, BLOCK = 32 };
 

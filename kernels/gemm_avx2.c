@@ -7,14 +7,13 @@
 #include <immintrin.h>
 
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx2.h"
 
 /* A panel is two vectors of 8 columns. */
 enum { LANES = 8, HALVES = KERN_PANEL / LANES };
 enum { ROWS = 6, VECTORS = 8, STEP = 4 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static void gelu_tile(float *y, long y_stride, int rows, int vectors)
 {

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx512.h"
 
@@ -20,8 +21,6 @@ static void gelu_tile(float *y, long y_stride, int rows, int panels)
             _mm512_storeu_ps(out, kern_gelu16(_mm512_loadu_ps(out)));
         }
 }
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* 16 weights as floats. */
 ALWAYS_INLINE __m512 load_weights(const char *w, const enum kern_scheme held)

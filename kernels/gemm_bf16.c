@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx512.h"
 
@@ -15,8 +16,7 @@ enum { ROWS = 8, PANELS = 3, PAIR = 2, STEP = 8 };
 
 /* Adds the products of bf16 values and columns, two by two. In assembly, and not where
  * instructions are emulated, for the reasons that gemm_vnni.c gives. */
-static inline __attribute__((always_inline)) __m512 dot_add(__m512 sum, __m512i values,
-                                                            __m512i columns)
+ALWAYS_INLINE __m512 dot_add(__m512 sum, __m512i values, __m512i columns)
 {
 #if defined(KERN_EMULATED)
     return _mm512_dpbf16_ps(sum, (__m512bh)values, (__m512bh)columns);
@@ -30,10 +30,8 @@ static inline __attribute__((always_inline)) __m512 dot_add(__m512 sum, __m512i 
 
 /* sum += x[k..k+2] * w[k..k+2]; x is (rows), x_pitch bytes apart, and w (panels), w_pitch bytes
  * apart. */
-static inline __attribute__((always_inline)) void multiply_add(__m512 sum[ROWS][PANELS],
-                                                               const char *x, long x_pitch,
-                                                               const char *w, long w_pitch,
-                                                               const int rows, const int panels)
+ALWAYS_INLINE void multiply_add(__m512 sum[ROWS][PANELS], const char *x, long x_pitch,
+                                const char *w, long w_pitch, const int rows, const int panels)
 {
     __m512i columns[PANELS];
     GEMM_UNROLL
@@ -65,8 +63,7 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(const struct gemm_tile *tile,
-                                                                const int rows, const int panels)
+ALWAYS_INLINE void multiply_tile(const struct gemm_tile *tile, const int rows, const int panels)
 {
     const struct kern_gemm *job = tile->job;
     const char *x = tile->x;

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx2.h"
 
@@ -28,10 +29,8 @@ static inline void widen_rows(float *out, const struct gemm_tile *tile, int rows
 }
 
 /* sum += x * columns; x is (rows), DEPTH floats apart. */
-static inline __attribute__((always_inline)) void multiply_add(__m256 sum[ROWS][VECTORS],
-                                                               const float *x,
-                                                               const __m256 columns[VECTORS],
-                                                               const int rows, const int vectors)
+ALWAYS_INLINE void multiply_add(__m256 sum[ROWS][VECTORS], const float *x,
+                                const __m256 columns[VECTORS], const int rows, const int vectors)
 {
     GEMM_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -43,10 +42,8 @@ static inline __attribute__((always_inline)) void multiply_add(__m256 sum[ROWS][
 }
 
 /* sum += x[k..k+2] * w[k..k+2], the odd k first; w is (vectors / 2) panels, w_pitch bytes apart. */
-static inline __attribute__((always_inline)) void multiply_add_pair(__m256 sum[ROWS][VECTORS],
-                                                                    const float *x, const char *w,
-                                                                    long w_pitch, const int rows,
-                                                                    const int vectors)
+ALWAYS_INLINE void multiply_add_pair(__m256 sum[ROWS][VECTORS], const float *x, const char *w,
+                                     long w_pitch, const int rows, const int vectors)
 {
     const __m256 upper = _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000));
     __m256 columns[VECTORS];
@@ -80,8 +77,7 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int vectors)
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(const struct gemm_tile *tile,
-                                                                const int rows, const int panels)
+ALWAYS_INLINE void multiply_tile(const struct gemm_tile *tile, const int rows, const int panels)
 {
     const int vectors = panels * HALVES;
     const struct kern_gemm *job = tile->job;

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx512.h"
 
@@ -27,10 +28,8 @@ static inline void widen_rows(float *out, const struct gemm_tile *tile, int rows
 }
 
 /* sum += x * columns; x is (rows), DEPTH floats apart. */
-static inline __attribute__((always_inline)) void multiply_add(__m512 sum[ROWS][PANELS],
-                                                               const float *x,
-                                                               const __m512i columns[PANELS],
-                                                               const int rows, const int panels)
+ALWAYS_INLINE void multiply_add(__m512 sum[ROWS][PANELS], const float *x,
+                                const __m512i columns[PANELS], const int rows, const int panels)
 {
     GEMM_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -42,10 +41,8 @@ static inline __attribute__((always_inline)) void multiply_add(__m512 sum[ROWS][
 }
 
 /* sum += x[k..k+2] * w[k..k+2], the odd k first; w is (panels), w_pitch bytes apart. */
-static inline __attribute__((always_inline)) void multiply_add_pair(__m512 sum[ROWS][PANELS],
-                                                                    const float *x, const char *w,
-                                                                    long w_pitch, const int rows,
-                                                                    const int panels)
+ALWAYS_INLINE void multiply_add_pair(__m512 sum[ROWS][PANELS], const float *x, const char *w,
+                                     long w_pitch, const int rows, const int panels)
 {
     const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
     __m512i odd[PANELS], even[PANELS];
@@ -74,8 +71,7 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(const struct gemm_tile *tile,
-                                                                const int rows, const int panels)
+ALWAYS_INLINE void multiply_tile(const struct gemm_tile *tile, const int rows, const int panels)
 {
     const struct kern_gemm *job = tile->job;
     const char *w = tile->w;

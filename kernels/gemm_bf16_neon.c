@@ -4,6 +4,7 @@
  * rows by 1 panel, 24 sums in registers; few rows take more panels.
  */
 #include "kernels/gemm_neon.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 
 /* Two k of 16 columns fill a line, and a step is four lines. */
@@ -21,8 +22,8 @@ static inline void widen_rows(float *out, const struct gemm_tile *tile, int rows
 
 /* sum += x[k] * w[k] for the even or the odd k of a line; x is (rows), DEPTH floats apart, and w
  * (panels), w_pitch bytes apart. */
-GEMM_INLINE void multiply_add(float32x4_t sum[ROWS][VECTORS], const float *x, const char *w,
-                              long w_pitch, const int rows, const int panels, const int odd)
+ALWAYS_INLINE void multiply_add(float32x4_t sum[ROWS][VECTORS], const float *x, const char *w,
+                                long w_pitch, const int rows, const int panels, const int odd)
 {
     GEMM_UNROLL
     for (int p = 0; p < panels; p++) {
@@ -61,7 +62,7 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int vectors)
     }
 }
 
-GEMM_INLINE void multiply_tile(const struct gemm_tile *tile, const int rows, const int panels)
+ALWAYS_INLINE void multiply_tile(const struct gemm_tile *tile, const int rows, const int panels)
 {
     const int vectors = panels * GEMM_QUARTERS;
     const struct kern_gemm *job = tile->job;

@@ -1,13 +1,14 @@
 /* gemm_dotprod.c: the INT8 product with the dot-product instructions of Armv8.2 (SDOT), four k of
  * four columns at a time. A tile is 5 rows by 1 panel; few rows take more panels instead. */
 #include "kernels/gemm_neon.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 
 enum { LANES = KERN_NEON_LANES, ROWS = 5, VECTORS = 16, STEP = 16 };
 
-GEMM_INLINE void multiply_add(int32x4_t sum[ROWS][VECTORS], const int8x16_t x[ROWS],
-                              const int8_t *w, long w_pitch, const int rows, const int vectors,
-                              const int quad)
+ALWAYS_INLINE void multiply_add(int32x4_t sum[ROWS][VECTORS], const int8x16_t x[ROWS],
+                                const int8_t *w, long w_pitch, const int rows, const int vectors,
+                                const int quad)
 {
     GEMM_UNROLL
     for (int v = 0; v < vectors; v++) {
@@ -23,7 +24,7 @@ GEMM_INLINE void multiply_add(int32x4_t sum[ROWS][VECTORS], const int8x16_t x[RO
     }
 }
 
-GEMM_INLINE void dot_tile(const struct gemm_tile *tile, const int rows, const int panels)
+ALWAYS_INLINE void dot_tile(const struct gemm_tile *tile, const int rows, const int panels)
 {
     const int vectors = panels * GEMM_QUARTERS;
     const struct kern_gemm *job = tile->job;

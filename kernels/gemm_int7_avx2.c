@@ -9,10 +9,9 @@
 #include <string.h>
 
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx2.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* A panel is two vectors of 8 columns. Four k of 16 columns fill a line: a quad. */
 enum { LANES = 8, HALVES = KERN_PANEL / LANES };

@@ -9,6 +9,7 @@
  * they are summed in 16 bits before they go to 32.
  */
 #include "kernels/gemm_neon.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 
 enum { LANES = KERN_NEON_LANES, QUAD = 4 };
@@ -16,8 +17,9 @@ enum { F32_ROWS = 6, F32_VECTORS = 16, F32_STEP = 4 };
 enum { INT8_ROWS = 2, INT8_STEP = 16 };
 
 /* sum += x[k] * w[k]; x is (rows), x_stride floats apart, and w (panels), w_stride floats apart. */
-GEMM_INLINE void multiply_add(float32x4_t sum[F32_ROWS][F32_VECTORS], const float *x, long x_stride,
-                              const float *w, long w_stride, const int rows, const int panels)
+ALWAYS_INLINE void multiply_add(float32x4_t sum[F32_ROWS][F32_VECTORS], const float *x,
+                                long x_stride, const float *w, long w_stride, const int rows,
+                                const int panels)
 {
     float value[F32_ROWS];
     GEMM_UNROLL
@@ -39,7 +41,7 @@ GEMM_INLINE void multiply_add(float32x4_t sum[F32_ROWS][F32_VECTORS], const floa
     }
 }
 
-GEMM_INLINE void f32_tile(const struct gemm_tile *tile, const int rows, const int panels)
+ALWAYS_INLINE void f32_tile(const struct gemm_tile *tile, const int rows, const int panels)
 {
     const int vectors = panels * GEMM_QUARTERS;
     const struct kern_gemm *job = tile->job;
@@ -89,8 +91,8 @@ GEMM_INLINE void f32_tile(const struct gemm_tile *tile, const int rows, const in
 
 /* 8 k of 4 columns times those of one row: sum[0] gets the pairs of the first two columns, sum[1]
  * those of the others. */
-GEMM_INLINE void dot_add(int32x4_t sum[2], int8x16_t first, int8x16_t second, int8x16_t x_first,
-                         int8x16_t x_second)
+ALWAYS_INLINE void dot_add(int32x4_t sum[2], int8x16_t first, int8x16_t second, int8x16_t x_first,
+                           int8x16_t x_second)
 {
     int16x8_t low = vmull_s8(vget_low_s8(first), vget_low_s8(x_first));
     int16x8_t high = vmull_high_s8(first, x_first);
@@ -103,7 +105,7 @@ GEMM_INLINE void dot_add(int32x4_t sum[2], int8x16_t first, int8x16_t second, in
 /* k bytes number `quad` of 4, in all lanes. */
 #define QUAD_OF(x, quad) vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(x), quad))
 
-GEMM_INLINE void int8_tile(const struct gemm_tile *tile, const int rows)
+ALWAYS_INLINE void int8_tile(const struct gemm_tile *tile, const int rows)
 {
     const struct kern_gemm *job = tile->job;
     const int8_t *w = (const int8_t *)(const void *)tile->w;

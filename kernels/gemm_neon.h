@@ -5,9 +5,8 @@
 #include <arm_neon.h>
 
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/math_neon.h"
-
-#define GEMM_INLINE static inline __attribute__((always_inline))
 
 /* Vectors of 4 columns in a panel, and how many bytes of activations one vector holds. */
 enum { GEMM_QUARTERS = KERN_PANEL / KERN_NEON_LANES, GEMM_BYTES = 16 };
@@ -23,7 +22,7 @@ static inline void gemm_gelu_tile(float *y, long y_stride, int rows, int vectors
 
 /* 16 quantised activations, less 128, which makes them signed: the hardware multiplies values of
  * one sign. */
-GEMM_INLINE int8x16_t gemm_signed(const char *x)
+ALWAYS_INLINE int8x16_t gemm_signed(const char *x)
 {
     const uint8x16_t q = vld1q_u8((const uint8_t *)(const void *)x);
     return vreinterpretq_s8_u8(veorq_u8(q, vdupq_n_u8(128)));
@@ -31,7 +30,8 @@ GEMM_INLINE int8x16_t gemm_signed(const char *x)
 
 /* y = (sum - (zero - 128) * column_sum) * x scale * w scale + bias, for one row and 4 columns; the
  * sum is of activations less 128. */
-GEMM_INLINE void gemm_int8_store(const struct kern_gemm *job, long row, long column, int32x4_t sum)
+ALWAYS_INLINE void gemm_int8_store(const struct kern_gemm *job, long row, long column,
+                                   int32x4_t sum)
 {
     const struct kern_weights *w = job->w;
     const int32x4_t exact =

@@ -9,6 +9,7 @@
 
 #include "kernels/finish_vnni.h"
 #include "kernels/gemm_walk.h"
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 
 /* Four k of 16 columns fill a line, and a step is four lines. */
@@ -43,8 +44,7 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
 
 /* Adds the products of u8 values and s8 columns, four by four. In assembly because gcc 12 copies
  * the sum before and after the intrinsic; where tests emulate the instructions, there is only that. */
-static inline __attribute__((always_inline)) __m512i dot_add(__m512i sum, __m512i values,
-                                                             __m512i columns)
+ALWAYS_INLINE __m512i dot_add(__m512i sum, __m512i values, __m512i columns)
 {
 #if defined(KERN_EMULATED)
     return _mm512_dpbusd_epi32(sum, values, columns);
@@ -58,10 +58,8 @@ static inline __attribute__((always_inline)) __m512i dot_add(__m512i sum, __m512
 
 /* sum += x[k..k+4] * w[k..k+4]; x is (rows), x_pitch bytes apart, and w (panels), w_pitch bytes
  * apart. */
-static inline __attribute__((always_inline)) void multiply_add(__m512i sum[ROWS][PANELS],
-                                                               const char *x, long x_pitch,
-                                                               const char *w, long w_pitch,
-                                                               const int rows, const int panels)
+ALWAYS_INLINE void multiply_add(__m512i sum[ROWS][PANELS], const char *x, long x_pitch,
+                                const char *w, long w_pitch, const int rows, const int panels)
 {
     __m512i columns[PANELS];
     GEMM_UNROLL
@@ -78,8 +76,7 @@ static inline __attribute__((always_inline)) void multiply_add(__m512i sum[ROWS]
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(const struct gemm_tile *tile,
-                                                                const int rows, const int panels)
+ALWAYS_INLINE void multiply_tile(const struct gemm_tile *tile, const int rows, const int panels)
 {
     const char *x = tile->x;
     const char *w = tile->w;

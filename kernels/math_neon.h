@@ -12,6 +12,8 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "kernels/inline.h"
+
 enum { KERN_NEON_LANES = 4 };
 
 static const float kern_gelu_pieces4[7][8] = {
@@ -93,7 +95,7 @@ static inline float32x4_t kern_exp4(float32x4_t x)
 }
 
 /* Transposes a 4 by 4 matrix of 32-bit words. */
-static inline __attribute__((always_inline)) void kern_transpose4(float32x4_t row[4])
+ALWAYS_INLINE void kern_transpose4(float32x4_t row[4])
 {
     const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(row[0], row[1]));
     const float64x2_t b = vreinterpretq_f64_f32(vtrn2q_f32(row[0], row[1]));

@@ -3,9 +3,8 @@
 #ifndef KERNELS_SCAN_ROWS_H
 #define KERNELS_SCAN_ROWS_H
 
+#include "kernels/inline.h"
 #include "kernels/levels.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 ALWAYS_INLINE size_t value_bytes(const enum kern_scheme held)
 {

@@ -4,8 +4,10 @@
 
 #include <immintrin.h>
 
+#include "kernels/inline.h"
+
 /* Pairs of words, then of pairs, within each 128 bits; then the halves of rows 4 apart. */
-static inline __attribute__((always_inline)) void kern_transpose8(__m256i row[8])
+ALWAYS_INLINE void kern_transpose8(__m256i row[8])
 {
     __m256i t[8];
 #pragma GCC unroll 4

@@ -4,8 +4,10 @@
 
 #include <immintrin.h>
 
+#include "kernels/inline.h"
+
 /* Pairs of words, then of pairs, within each 128 bits; then the 128-bit quarters of rows 4 and 8 apart. */
-static inline __attribute__((always_inline)) void kern_transpose16(__m512i row[16])
+ALWAYS_INLINE void kern_transpose16(__m512i row[16])
 {
     __m512i t[16];
 #pragma GCC unroll 8
