@@ -8,6 +8,7 @@
 
 #include "server/backlog.h"
 #include "server/model.h"
+#include "server/prospect.h"
 #include "server/schedule.h"
 
 /* A job is short where this many of it fit the largest batch. */
@@ -120,7 +121,7 @@ void server_queue_free(struct server_queue *queue)
     free(queue);
 }
 
-/* ---- estimates, with the lock held ---- */
+/* ---- room ---- */
 
 /* Nanoseconds until what is being computed now ends, averaged over the cores. */
 static double running_time(const struct server_queue *queue, int64_t now)
@@ -135,47 +136,17 @@ static double running_time(const struct server_queue *queue, int64_t now)
     return sum / queue->lanes->cores;
 }
 
-enum sureness { EXPECTED, AT_LEAST };
-
-/* Nanoseconds that the jobs of a flow take on all cores, a batch on each share. */
-static double flow_time(const struct server_queue *queue, const struct server_flow *flow,
-                        enum sureness sureness)
+/* With the lock held, like all that asks it. */
+static struct server_prospect prospect_of(const struct server_queue *queue)
 {
-    const struct server_waiting waiting = {
-        .texts = flow->texts, .tokens = flow->tokens, .squares = flow->squares};
-    const struct server_cost *cost;
-    if (flow->texts == 0) /* and no model, where nothing ever waited in it */
-        return 0;
-    cost = &flow->model->costs[queue->lanes->kinds - 1];
-    if (sureness == AT_LEAST)
-        return server_plan_least_time(cost, queue->lanes->shares, &waiting, &queue->limits);
-    return server_plan_time(cost, queue->lanes->shares, &waiting, &queue->limits, NULL);
+    const int64_t now = server_now();
+    return (struct server_prospect){.backlog = &queue->backlog,
+                                    .lanes = queue->lanes,
+                                    .limits = &queue->limits,
+                                    .max_wait = queue->options.max_wait,
+                                    .now = now,
+                                    .running = running_time(queue, now)};
 }
-
-/* Nanoseconds that a job which comes now to a flow has to wait: for all that waits, but as flows
- * take turns, no longer than its own flow takes with as much of each other in between. */
-static double wait_time(const struct server_queue *queue, const struct server_flow *own,
-                        int64_t now, enum sureness sureness)
-{
-    const struct server_flow *flow;
-    double all = 0, turns = 0, mine = own ? flow_time(queue, own, sureness) : 0;
-    for (flow = queue->backlog.head; flow; flow = flow->next) {
-        double time = flow_time(queue, flow, sureness);
-        all += time;
-        turns += time < mine ? time : mine;
-    }
-    return running_time(queue, now) + (own && turns < all ? turns : all);
-}
-
-/* Whether a job has to wait for longer than most, as is expected and hardly in doubt: a client that is
- * sent away for nothing stays away for as long as it was told to. */
-static bool is_too_long(const struct server_queue *queue, const struct server_flow *own,
-                        int64_t now, int64_t expected, int64_t most)
-{
-    return expected > most && wait_time(queue, own, now, AT_LEAST) > (double)most;
-}
-
-/* ---- room ---- */
 
 static bool is_full(const struct server_queue *queue)
 {
@@ -183,38 +154,15 @@ static bool is_full(const struct server_queue *queue)
            queue->backlog.waiting_tokens >= queue->options.max_tokens;
 }
 
-/* Whether a job that comes now to a flow, or where own is NULL to one behind all that waits, is refused for the time that it
- * would wait. */
-static enum server_room judge_wait(const struct server_queue *queue, const struct server_flow *own,
-                                   int64_t deadline, int64_t *wait)
-{
-    const int64_t now = server_now(), most = queue->options.max_wait;
-    *wait = (int64_t)wait_time(queue, own, now, EXPECTED);
-    if (queue->backlog.waiting > 0 && most > 0 && is_too_long(queue, own, now, *wait, most))
-        return SERVER_ROOM_SLOW;
-    if (deadline > 0 && is_too_long(queue, own, now, *wait, deadline - now))
-        return SERVER_ROOM_LATE;
-    return SERVER_ROOM;
-}
-
-/* The same for a job of which only the most tokens are known: refused where it is as a short and as a long one. */
-static enum server_room judge_flows(const struct server_queue *queue,
-                                    const struct server_model *model, int64_t most_tokens,
-                                    int64_t deadline, int64_t *wait)
-{
-    enum server_room room = judge_wait(queue, &model->flows[SERVER_SHORT], deadline, wait);
-    if (room == SERVER_ROOM || most_tokens <= queue->backlog.short_tokens)
-        return room;
-    return judge_wait(queue, &model->flows[SERVER_LONG], deadline, wait);
-}
-
 enum server_room server_queue_foresee(struct server_queue *queue, const struct server_model *model,
                                       int64_t most_tokens, int64_t deadline, int64_t *wait)
 {
+    struct server_prospect prospect;
     enum server_room room;
     pthread_mutex_lock(&queue->lock);
-    room = model ? judge_flows(queue, model, most_tokens, deadline, wait)
-                 : judge_wait(queue, NULL, deadline, wait);
+    prospect = prospect_of(queue);
+    room = model ? server_prospect_foresee(&prospect, model, most_tokens, deadline, wait)
+                 : server_prospect_judge(&prospect, NULL, deadline, wait);
     if (is_full(queue))
         room = SERVER_ROOM_FULL;
     pthread_mutex_unlock(&queue->lock);
@@ -226,9 +174,11 @@ enum server_room server_queue_reserve(struct server_queue *queue, const struct s
 {
     const struct server_queue_options *options = &queue->options;
     struct server_backlog *backlog = &queue->backlog;
+    struct server_prospect prospect;
     enum server_room room;
     pthread_mutex_lock(&queue->lock);
-    room = judge_wait(queue, server_backlog_flow(backlog, job), job->deadline, wait);
+    prospect = prospect_of(queue);
+    room = server_prospect_judge(&prospect, server_backlog_flow(backlog, job), job->deadline, wait);
     if (backlog->waiting > 0 && (job->count > options->max_texts - backlog->waiting ||
                                  job->tokens > options->max_tokens - backlog->waiting_tokens))
         room = SERVER_ROOM_FULL;
@@ -252,9 +202,11 @@ int server_queue_waiting(struct server_queue *queue, int *tokens)
 
 int64_t server_queue_drain_time(struct server_queue *queue)
 {
+    struct server_prospect prospect;
     double time;
     pthread_mutex_lock(&queue->lock);
-    time = wait_time(queue, NULL, server_now(), EXPECTED);
+    prospect = prospect_of(queue);
+    time = server_prospect_wait(&prospect, NULL);
     pthread_mutex_unlock(&queue->lock);
     return (int64_t)time;
 }
