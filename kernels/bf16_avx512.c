@@ -21,7 +21,7 @@ static inline __mmask16 lanes_left(long left)
     return left <= 0 ? 0 : kern_mask16(left < LANES ? left : LANES);
 }
 
-void kern_round_row_avx512(struct kern_rows *rows, long m, long width)
+static void round_row(struct kern_rows *rows, long m, long width)
 {
     const float *x = rows->f32 + m * rows->stride;
     uint16_t *high = rows->bf16 + m * rows->bf16_stride;
@@ -46,7 +46,7 @@ static void round_rows(const struct kern_table *table, struct kern_rows *rows, l
 {
     (void)table;
     for (long m = m0; m < m1; m++)
-        kern_round_row_avx512(rows, m, width);
+        round_row(rows, m, width);
 }
 
 /* Two k of a column are one 32-bit word, so a block of 32 k is a 16 by 16 transpose of words. */

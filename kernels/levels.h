@@ -110,7 +110,6 @@ void kern_overlay_bf16_avx2(struct kern_table *table);
 void kern_overlay_bf16_avx512(struct kern_table *table);
 /* Row m of rows->f32, `width` columns, to rows->bf16, and to bf16_low and bf16_last where they are set. */
 void kern_round_row_avx2(struct kern_rows *rows, long m, long width);
-void kern_round_row_avx512(struct kern_rows *rows, long m, long width);
 
 /* pack_avx2.c and pack_avx512.c: packing, quantised weights, conversions to float. */
 void kern_pack_int8_avx512(void *panel, int32_t *column_sum, const int8_t *const rows[KERN_PANEL],

@@ -302,6 +302,9 @@ EMULATED_REDUCE(max, _mm_max_ps)
 
 /* Arithmetic of integers. */
 EMULATED_SI2(add_epi32, _mm256_add_epi32)
+EMULATED_SI2(adds_epi16, _mm256_adds_epi16)
+EMULATED_SI2(max_epi16, _mm256_max_epi16)
+EMULATED_SI2(max_epu16, _mm256_max_epu16)
 EMULATED_SI2(sub_epi32, _mm256_sub_epi32)
 EMULATED_SI2(mullo_epi32, _mm256_mullo_epi32)
 EMULATED_SI2(and_si512, _mm256_and_si256)

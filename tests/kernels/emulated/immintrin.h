@@ -28,6 +28,7 @@
 #define _mm512_abs_ps emulated_abs_ps
 #define _mm512_add_epi32 emulated_add_epi32
 #define _mm512_add_ps emulated_add_ps
+#define _mm512_adds_epi16 emulated_adds_epi16
 #define _mm512_and_si512 emulated_and_si512
 #define _mm512_castps_si512 emulated_castps_si512
 #define _mm512_castsi256_si512 emulated_castsi256_si512
@@ -82,6 +83,10 @@
 #define _mm512_maskz_mov_ps(mask, a) emulated_mask_mov_ps(EMULATED_ZERO_PS, mask, a)
 #define _mm512_maskz_sub_ps(mask, a, b)                                                            \
     emulated_mask_mov_ps(EMULATED_ZERO_PS, mask, emulated_sub_ps(a, b))
+#define _mm512_maskz_permutexvar_epi16(mask, order, a)                                             \
+    emulated_mask_mov_16(EMULATED_ZERO_SI, mask, emulated_permutexvar_epi16(order, a))
+#define _mm512_max_epi16 emulated_max_epi16
+#define _mm512_max_epu16 emulated_max_epu16
 #define _mm512_max_ps emulated_max_ps
 #define _mm512_min_ps emulated_min_ps
 #define _mm512_mul_ps emulated_mul_ps
