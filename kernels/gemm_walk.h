@@ -27,6 +27,8 @@ enum {
     GEMM_ROWS_MAX = 8, /* rows of the tallest tile */
     /* With fewer rows the loads alone keep the memory busy, and prefetching costs up to 15%. */
     GEMM_PREFETCH_ROWS = 5,
+    /* From so many tiles of rows on, weights held in fewer bits are converted once and not for every tile. */
+    GEMM_WIDEN_TILES = 4,
     GEMM_PANELS_MAX = 4 /* panels of the widest tile */
 };
 
@@ -48,6 +50,9 @@ struct gemm_tile {
 
 typedef void gemm_tile_fn(const struct gemm_tile *tile);
 
+/* Weights of one panel, `depth` of k from w on, as floats. */
+typedef void gemm_widen_fn(float *out, const char *w, long depth);
+
 /* What a kernel is like. A tile function exists for every number of rows and panels that `panels`
  * allows. */
 struct gemm_plan {
@@ -59,6 +64,9 @@ struct gemm_plan {
     int rows;                      /* of the tallest tile */
     int panels[GEMM_ROWS_MAX + 1]; /* panels of a group, by the rows of the tallest tile in use */
     gemm_tile_fn *tile[GEMM_PANELS_MAX + 1][GEMM_ROWS_MAX + 1];
+    /* NULL, or with tiles that read floats, and a depth. */
+    gemm_widen_fn *widen;
+    gemm_tile_fn *wide_tile[GEMM_PANELS_MAX + 1][GEMM_ROWS_MAX + 1];
 };
 
 static inline long gemm_min(long a, long b)
@@ -71,15 +79,28 @@ static inline long gemm_ceil_div(long a, long b)
     return (a + b - 1) / b;
 }
 
+/* One block of k of a group of panels as floats, in place of the weights as they are held. */
+static inline void gemm_widen(const struct gemm_plan *plan, struct gemm_tile *tile, int panels,
+                              float *room)
+{
+    const long pitch = plan->depth * KERN_PANEL;
+    for (int v = 0; v < panels; v++)
+        plan->widen(room + v * pitch, tile->w + v * tile->w_pitch, tile->depth);
+    tile->w = (const char *)room;
+}
+
 /* The sweep of one chunk's rows over one group of panels. `next` is the group to prefetch,
- * `next_lines` long. */
+ * `next_lines` long. `room` is for the weights of a block of k as floats, or NULL. */
 static inline void gemm_group(const struct gemm_plan *plan, struct gemm_tile *tile, long m0,
                               long m1, long blocks, int panels, const char *x, long k,
-                              const char *next, long next_lines)
+                              const char *next, long next_lines, float *room)
 {
     const char *w = tile->w;
     long depth = plan->depth > 0 && blocks > 1 ? plan->depth : k;
     long steps_left = blocks * gemm_ceil_div(k, plan->step);
+    const int widen = room && blocks >= GEMM_WIDEN_TILES;
+    gemm_tile_fn *const *multiply = widen ? plan->wide_tile[panels] : plan->tile[panels];
+    const long w_pitch = tile->w_pitch;
 
     tile->ahead = next;
     for (long k0 = 0; k0 < k; k0 += depth) {
@@ -87,6 +108,11 @@ static inline void gemm_group(const struct gemm_plan *plan, struct gemm_tile *ti
         tile->first = k0 == 0;
         tile->last = k0 + tile->depth == k;
         tile->w = w + k0 * plan->w_size;
+        tile->w_pitch = w_pitch;
+        if (widen) {
+            gemm_widen(plan, tile, panels, room);
+            tile->w_pitch = plan->depth * KERN_PANEL * (long)sizeof(float);
+        }
         long steps = gemm_ceil_div(tile->depth, plan->step);
         for (long b = 0; b < blocks; b++) {
             long row = m0 + (m1 - m0) * b / blocks;
@@ -94,19 +120,20 @@ static inline void gemm_group(const struct gemm_plan *plan, struct gemm_tile *ti
             tile->row = row;
             tile->x = x + row * tile->x_pitch + k0 * plan->x_size;
             tile->ahead_lines = steps_left > 0 ? gemm_ceil_div(next_lines, steps_left) : 0;
-            plan->tile[panels][end - row](tile);
+            multiply[end - row](tile);
             long lines = gemm_min(next_lines, tile->ahead_lines * steps);
             tile->ahead += lines * GEMM_LINE;
             next_lines -= lines;
             steps_left -= steps;
         }
     }
+    tile->w_pitch = w_pitch;
 }
 
 /* Runs a job. x is its activations as the tiles read them, x_pitch bytes to a row; k is the depth
- * as packed. */
-static inline void gemm_walk(const struct kern_gemm *job, const struct gemm_plan *plan,
-                             const void *x, long x_pitch, long k)
+ * as packed. `room`, for a plan that widens, is (panels of a group, depth, KERN_PANEL) floats; else NULL. */
+static inline void gemm_walk_widening(const struct kern_gemm *job, const struct gemm_plan *plan,
+                                      const void *x, long x_pitch, long k, float *room)
 {
     const char *panels = (const char *)job->w->panels;
     long panel_bytes = k * plan->w_size;
@@ -131,9 +158,15 @@ static inline void gemm_walk(const struct kern_gemm *job, const struct gemm_plan
             tile.panel = p;
             tile.w = panels + p * panel_bytes;
             gemm_group(plan, &tile, m0, m1, blocks, (int)(end - p), (const char *)x, k,
-                       panels + next * panel_bytes, rows < GEMM_PREFETCH_ROWS ? 0 : lines);
+                       panels + next * panel_bytes, rows < GEMM_PREFETCH_ROWS ? 0 : lines, room);
         }
     }
+}
+
+static inline void gemm_walk(const struct kern_gemm *job, const struct gemm_plan *plan,
+                             const void *x, long x_pitch, long k)
+{
+    gemm_walk_widening(job, plan, x, x_pitch, k, NULL);
 }
 
 #endif
