@@ -8,10 +8,24 @@ struct walk {
     const struct amx_plan *plan;
     long tiles;     /* of rows */
     long tile_rows; /* rows of each */
-    char *partial;  /* (AMX_CHUNK_BLOCKS) blocks: sums over the k so far */
+    int w_planes;   /* hi, or hi and lo */
+    char *partial;  /* (AMX_CHUNK_BLOCKS) blocks: sums over the k so far of a pair of panels */
     char *result;   /* a block: sums over all k */
     char *waiting;  /* another, whose sums are finished beside the next block */
     struct amx_block block;
+};
+
+/* Steps k0..k1 of a product. */
+struct range {
+    long k0, k1;
+};
+
+/* What a sweep takes: a chunk's blocks b0..b1, one or two panels, and a part of k. */
+struct piece {
+    long b0, b1;
+    long panel;
+    int panels;
+    struct range part;
 };
 
 static long least(long a, long b)
@@ -24,68 +38,93 @@ static long ceil_div(long a, long b)
     return (a + b - 1) / b;
 }
 
+/* The first tile of a block. Where tiles are odd in number the first block has one alone, so that the last two tiles, which may
+ * share rows, are one block: it reads their sums in y before it writes any. */
+static long first_tile(const struct walk *walk, long block)
+{
+    return block > 0 ? AMX_PAIR * block - walk->tiles % AMX_PAIR : 0;
+}
+
 /* The first row of a tile. */
 static long tile_row(const struct walk *walk, long tile)
 {
     return least(walk->job->m0 + tile * walk->tile_rows, walk->job->m1 - walk->tile_rows);
 }
 
-/* The block of the tiles from `tile` and the panels from `panel` on, over `depth` steps from k0. `partial` is the place
- * of its sums until k is through. */
-static void multiply_block(struct walk *walk, amx_block_fn *multiply, long tile, int row_tiles,
-                           long panel, int panels, long k0, long depth, char *partial)
+static struct amx_place in_tiles(char *at)
+{
+    return (struct amx_place){at, KERN_TILE_PITCH, AMX_PAIR * KERN_TILE_BYTES, KERN_TILE_BYTES};
+}
+
+static struct amx_place in_rows(const struct kern_gemm *job, long first, long second, long panel)
+{
+    const long pitch = job->y_stride * (long)sizeof(float);
+    char *at = (char *)(job->y + first * job->y_stride + panel * KERN_PANEL);
+    return (struct amx_place){at, pitch, (second - first) * pitch, KERN_TILE_PITCH};
+}
+
+/* Block b over the steps `of`, of a piece's part of k. Between parts its sums are in y, within one at `partial`. */
+static void multiply_block(struct walk *walk, const struct piece *piece, long b, struct range of,
+                           char *partial)
 {
     const struct amx_plan *plan = walk->plan;
     struct amx_block *block = &walk->block;
-    const long first = tile_row(walk, tile);
-    const long second = tile_row(walk, tile + row_tiles - 1);
-    const long at = first * plan->x_pitch + k0 * plan->x_step;
-    const int last = k0 + depth == plan->steps;
+    const int row_tiles = (int)(first_tile(walk, b + 1) - first_tile(walk, b));
+    const long first = tile_row(walk, first_tile(walk, b));
+    const long second = tile_row(walk, first_tile(walk, b + 1) - 1);
+    const long at = first * plan->x_pitch + of.k0 * plan->x_step;
+    const int last = of.k1 == plan->steps, stream_weights = piece->b1 - piece->b0 == 1;
     block->x = plan->x + at;
     block->x_low = plan->x_low ? plan->x_low + at : NULL;
     block->x_last = plan->x_last ? plan->x_last + at : NULL;
     block->x_second = (second - first) * plan->x_pitch;
-    block->w = (const char *)walk->job->w->panels + panel * block->w_pitch + k0 * KERN_TILE_BYTES;
-    block->steps = depth;
-    block->from = k0 ? partial : NULL;
-    block->to = last ? walk->result : partial;
-    multiply(block);
+    block->w = (const char *)walk->job->w->panels + piece->panel * block->w_pitch +
+               of.k0 * KERN_TILE_BYTES;
+    block->steps = of.k1 - of.k0;
+    block->from = in_tiles(of.k0 ? partial : NULL);
+    if (of.k0 && of.k0 == piece->part.k0)
+        block->from = in_rows(walk->job, first, second, piece->panel);
+    block->to = in_tiles(last ? walk->result : partial);
+    if (!last && of.k1 == piece->part.k1)
+        block->to = in_rows(walk->job, first, second, piece->panel);
+    (*plan->blocks)[row_tiles - 1][piece->panels - 1][stream_weights](block);
 
     block->done.rows = 0;
     if (last) {
         walk->result = walk->waiting;
-        walk->waiting = block->to;
-        block->done.tiles = block->to;
+        walk->waiting = block->to.at;
+        block->done.tiles = block->to.at;
         block->done.row[0] = first;
         block->done.row[1] = second;
         block->done.rows = row_tiles * (int)walk->tile_rows;
-        block->done.panel = panel;
-        block->done.panels = panels;
+        block->done.panel = piece->panel;
+        block->done.panels = piece->panels;
     }
 }
 
-/* The sweep of one chunk's tiles t0..t1 over one pair of panels; `lines` are to be prefetched from
- * `next` on. */
-static void sweep(struct walk *walk, long t0, long t1, long panel, int panels, const char *next,
-                  long lines)
+/* Multiplies a piece, and prefetches what is after it. */
+static void sweep(struct walk *walk, const struct piece *piece, const struct piece *next)
 {
-    const struct amx_plan *plan = walk->plan;
+    const struct range part = piece->part;
     struct amx_block *block = &walk->block;
-    const long blocks = ceil_div(t1 - t0, AMX_PAIR);
-    const long depth = blocks > AMX_WHOLE_DEPTH_BLOCKS ? plan->depth : plan->steps;
-    const int stream_weights = blocks == 1;
-    long steps_left = blocks * plan->steps;
+    const long blocks = piece->b1 - piece->b0;
+    const long depth = blocks > AMX_WHOLE_DEPTH_BLOCKS ? walk->plan->depth : part.k1 - part.k0;
+    long steps_left = blocks * (part.k1 - part.k0);
+    long lines = 0; /* of each panel and plane */
 
-    block->ahead = next;
-    for (long k0 = 0; k0 < plan->steps; k0 += depth) {
-        const long steps = least(depth, plan->steps - k0);
-        for (long b = 0; b < blocks; b++) {
-            const long tile = t0 + b * AMX_PAIR;
-            const int row_tiles = (int)least(AMX_PAIR, t1 - tile);
+    if (next && walk->tiles > 1) {
+        block->ahead = (const char *)walk->job->w->panels + next->panel * block->w_pitch +
+                       next->part.k0 * KERN_TILE_BYTES;
+        block->ahead_pitch = block->w_low;
+        block->ahead_pieces = next->panels * walk->w_planes;
+        lines = (next->part.k1 - next->part.k0) * KERN_TILE_BYTES / AMX_LINE;
+    }
+    for (long k0 = part.k0; k0 < part.k1; k0 += depth) {
+        const struct range of = {k0, least(k0 + depth, part.k1)};
+        const long steps = of.k1 - of.k0;
+        for (long b = piece->b0; b < piece->b1; b++) {
             block->ahead_lines = steps_left > 0 ? ceil_div(lines, steps_left) : 0;
-            multiply_block(walk, (*plan->blocks)[row_tiles - 1][panels - 1][stream_weights], tile,
-                           row_tiles, panel, panels, k0, steps,
-                           walk->partial + b * AMX_BLOCK_BYTES);
+            multiply_block(walk, piece, b, of, walk->partial + (b - piece->b0) * AMX_BLOCK_BYTES);
             const long fetched = least(lines, block->ahead_lines * steps);
             block->ahead += fetched * AMX_LINE;
             lines -= fetched;
@@ -94,13 +133,55 @@ static void sweep(struct walk *walk, long t0, long t1, long panel, int panels, c
     }
 }
 
+/* Into how many chunks rows are cut, and each of them into parts of how many steps. */
+struct cut {
+    long chunks, part_steps;
+};
+
+/* Longer chunks read the weights fewer times. Where all k of few rows fill the L2 cache, k is cut, if there are floats for the
+ * sums in between. */
+static struct cut cut_of(const struct walk *walk, int x_planes)
+{
+    const struct kern_gemm *job = walk->job;
+    const long steps = walk->plan->steps, blocks = ceil_div(walk->tiles, AMX_PAIR);
+    const long step_bytes = AMX_PAIR * KERN_TILE_BYTES * x_planes; /* of a block */
+    const long sum_bytes = (job->p1 - job->p0) * AMX_PAIR * KERN_TILE_BYTES;
+    const long part_steps = least(steps, AMX_PART_STEPS);
+    const long whole = AMX_CHUNK_BYTES / (step_bytes * steps);
+    const long in_parts = AMX_CHUNK_BYTES / (step_bytes * part_steps + sum_bytes);
+    const int parts = job->y && whole < least(blocks, AMX_CHUNK_BLOCKS) && in_parts > whole;
+    long chunk_blocks = least(parts ? in_parts : whole, AMX_CHUNK_BLOCKS);
+    if (chunk_blocks <= AMX_WHOLE_DEPTH_BLOCKS)
+        chunk_blocks = AMX_WHOLE_DEPTH_BLOCKS + 1;
+    return (struct cut){ceil_div(blocks, chunk_blocks), parts ? part_steps : steps};
+}
+
+/* Makes a piece of the one that comes after it; returns 0 after the last. */
+static int advance(const struct walk *walk, struct cut cut, long *chunk, struct piece *piece)
+{
+    const struct kern_gemm *job = walk->job;
+    const long blocks = ceil_div(walk->tiles, AMX_PAIR);
+    piece->panel += piece->panels;
+    if (piece->panel >= job->p1) {
+        piece->panel = job->p0;
+        piece->part.k0 = piece->part.k1;
+    }
+    if (piece->part.k0 >= walk->plan->steps) {
+        piece->part.k0 = 0;
+        ++*chunk;
+    }
+    piece->part.k1 = least(piece->part.k0 + cut.part_steps, walk->plan->steps);
+    piece->panels = (int)least(AMX_PAIR, job->p1 - piece->panel);
+    piece->b0 = blocks * *chunk / cut.chunks;
+    piece->b1 = blocks * (*chunk + 1) / cut.chunks;
+    return *chunk < cut.chunks;
+}
+
 void kern_amx_walk(const struct kern_gemm *job, const struct amx_plan *plan)
 {
     _Alignas(AMX_LINE) char partial[AMX_CHUNK_BLOCKS * AMX_BLOCK_BYTES];
     _Alignas(AMX_LINE) char results[2 * AMX_BLOCK_BYTES];
     const long rows = job->m1 - job->m0;
-    const int w_planes = plan->x_low ? 2 : 1;
-    const int x_planes = w_planes + (plan->x_last ? 1 : 0);
     if (rows <= 0 || job->p0 >= job->p1)
         return;
 
@@ -109,33 +190,26 @@ void kern_amx_walk(const struct kern_gemm *job, const struct amx_plan *plan)
     walk.waiting = results + AMX_BLOCK_BYTES;
     walk.tiles = ceil_div(rows, KERN_TILE_ROWS);
     walk.tile_rows = ceil_div(rows, walk.tiles);
+    walk.w_planes = plan->x_low ? 2 : 1;
     walk.block.x_pitch = plan->x_pitch;
     walk.block.x_step = plan->x_step;
     walk.block.w_low = plan->steps * KERN_TILE_BYTES;
-    walk.block.w_pitch = w_planes * walk.block.w_low;
+    walk.block.w_pitch = walk.w_planes * walk.block.w_low;
+    walk.block.ahead = job->w->panels;
     walk.block.finish = plan->finish;
     walk.block.done.job = job;
     walk.block.done.tile_rows = (int)walk.tile_rows;
 
-    const long blocks = ceil_div(walk.tiles, AMX_PAIR);
-    const long block_x_bytes = AMX_PAIR * KERN_TILE_BYTES * x_planes * plan->steps;
-    long chunk_blocks = least(AMX_CHUNK_BYTES / block_x_bytes, AMX_CHUNK_BLOCKS);
-    if (chunk_blocks <= AMX_WHOLE_DEPTH_BLOCKS)
-        chunk_blocks = AMX_WHOLE_DEPTH_BLOCKS + 1;
-    const long chunks = ceil_div(blocks, chunk_blocks);
-    const char *panels = job->w->panels;
-
+    const struct cut cut = cut_of(&walk, walk.w_planes + (plan->x_last ? 1 : 0));
+    struct piece piece = {.panel = job->p0}, next = piece;
+    long chunk = 0;
+    int more = advance(&walk, cut, &chunk, &piece);
     kern_tiles_begin((int)walk.tile_rows);
-    for (long c = 0; c < chunks; c++) {
-        const long t0 = blocks * c / chunks * AMX_PAIR;
-        const long t1 = least(blocks * (c + 1) / chunks * AMX_PAIR, walk.tiles);
-        for (long p = job->p0; p < job->p1; p += AMX_PAIR) {
-            const long end = least(p + AMX_PAIR, job->p1);
-            const long next = end < job->p1 ? end : c + 1 < chunks ? job->p0 : job->p1;
-            const long bytes = least(AMX_PAIR, job->p1 - next) * walk.block.w_pitch;
-            sweep(&walk, t0, t1, p, (int)(end - p), panels + next * walk.block.w_pitch,
-                  walk.tiles > 1 ? bytes / AMX_LINE : 0);
-        }
+    while (more) {
+        next = piece;
+        more = advance(&walk, cut, &chunk, &next);
+        sweep(&walk, &piece, more ? &next : NULL);
+        piece = next;
     }
     if (walk.block.done.rows)
         plan->finish(&walk.block.done, 0, walk.block.done.rows);

@@ -6,8 +6,9 @@
  * rows that it shares with the tile before it are computed twice, to the same bits.
  *
  * Rows go in chunks whose activations stay in the L2 cache. Each chunk meets the panels a pair at a time, over one block
- * of k after another, so that the pair's weights stay in the L1 cache while the activations stream past it; sums go on
- * where the block before left them, so neither blocks nor chunks ever change a bit. While a block multiplies, the vector
+ * of k after another, so that the pair's weights stay in the L1 cache while the activations stream past it; where k is so long
+ * that a chunk would be short, its blocks form parts, and all panels pass once for each. Sums go on where the block before left
+ * them, so neither blocks nor parts nor chunks ever change a bit. While a block multiplies, the vector
  * units finish the block before (scale, bias, GELU, store), and the pair of panels after this one is prefetched, spread
  * evenly over all steps.
  */
@@ -27,6 +28,7 @@ enum {
     AMX_BLOCK_BYTES = 4 * KERN_TILE_BYTES, /* of the sums of a block */
     AMX_CHUNK_BLOCKS = 16,                 /* at most: 512 rows */
     AMX_CHUNK_BYTES = 1400 * 1024,         /* of activations, of an L2 cache of 2 MB */
+    AMX_PART_STEPS = 48,                   /* of k, where it is cut for longer chunks */
     /* Loads do not see what a tile store has in flight: sums are read from the third step on. */
     AMX_LATE_STEPS = 2,
     /* With so few blocks of rows there is no reuse that blocks of k would serve. */
@@ -51,21 +53,29 @@ struct amx_sums {
 /* Finishes rows from..to of the `rows`: epilogue and store. */
 typedef void amx_finish_fn(const struct amx_sums *sums, int from, int to);
 
+/* Where the sums of a block are kept: tile of rows t and panel v at t * second + v * next. */
+struct amx_place {
+    char *at;
+    long pitch, second, next; /* bytes; pitch from one row to the next */
+};
+
 /* One block over one block of k, and what the vector units do beside it. */
 struct amx_block {
     /* Activations from the first row and k: all of them, or their hi values, their lo values, and what these left over. */
     const char *x, *x_low, *x_last;
-    long x_pitch;     /* bytes from one row to the next */
-    long x_step;      /* bytes from one step of k to the next */
-    long x_second;    /* bytes from the first tile of rows to the second */
-    const char *w;    /* weights of the first panel from the first k */
-    long w_pitch;     /* bytes from one panel to the next */
-    long w_low;       /* bytes from a panel's hi values to its lo values */
-    long steps;       /* of k: tiles of 64 bytes */
-    const char *from; /* sums so far, or NULL */
-    char *to;
-    const char *ahead; /* what to prefetch next */
-    long ahead_lines;  /* how many lines of it at every step */
+    long x_pitch;          /* bytes from one row to the next */
+    long x_step;           /* bytes from one step of k to the next */
+    long x_second;         /* bytes from the first tile of rows to the second */
+    const char *w;         /* weights of the first panel from the first k */
+    long w_pitch;          /* bytes from one panel to the next */
+    long w_low;            /* bytes from a panel's hi values to its lo values */
+    long steps;            /* of k: tiles of 64 bytes */
+    struct amx_place from; /* sums so far; at is NULL where there are none */
+    struct amx_place to;
+    const char *ahead; /* what to prefetch next, of the first of some pieces */
+    long ahead_pitch;  /* bytes from one piece to the next */
+    int ahead_pieces;
+    long ahead_lines; /* how many lines of each at every step */
     struct amx_sums done;
     amx_finish_fn *finish;
 };
@@ -111,10 +121,9 @@ typedef amx_block_fn *amx_block_table[AMX_PAIR][AMX_PAIR][2];
             action(3, 5, 7);                                                                       \
     } while (0)
 #define AMX_ZERO_SUM(sum, x, w) kern_tile_zero(sum)
-#define AMX_LOAD_SUM(sum, x, w)                                                                    \
-    kern_tile_load(sum, block->from + (sum)*KERN_TILE_BYTES, KERN_TILE_PITCH)
-#define AMX_STORE_SUM(sum, x, w)                                                                   \
-    kern_tile_store(sum, block->to + (sum)*KERN_TILE_BYTES, KERN_TILE_PITCH)
+#define AMX_SUM_AT(place, sum) ((place).at + (sum) / 2 * (place).second + (sum) % 2 * (place).next)
+#define AMX_LOAD_SUM(sum, x, w) kern_tile_load(sum, AMX_SUM_AT(block->from, sum), block->from.pitch)
+#define AMX_STORE_SUM(sum, x, w) kern_tile_store(sum, AMX_SUM_AT(block->to, sum), block->to.pitch)
 #define AMX_DOT(sum, x, w)                                                                         \
     do {                                                                                           \
         if (kind == AMX_INT8)                                                                      \
@@ -129,8 +138,9 @@ static inline int amx_beside(const struct amx_block *block, long step, long late
                              int share)
 {
     const char *ahead = block->ahead + step * block->ahead_lines * AMX_LINE;
-    for (long line = 0; line < block->ahead_lines; line++)
-        _mm_prefetch(ahead + line * AMX_LINE, _MM_HINT_T1);
+    for (long line = 0; line < block->ahead_lines; line++, ahead += AMX_LINE)
+        for (int piece = 0; piece < block->ahead_pieces; piece++)
+            _mm_prefetch(ahead + piece * block->ahead_pitch, _MM_HINT_T1);
     if (step < late || finished >= block->done.rows)
         return finished;
     const int to = finished + share < block->done.rows ? finished + share : block->done.rows;
@@ -149,7 +159,7 @@ ALWAYS_INLINE void amx_multiply(const struct amx_block *block, const enum amx_ki
     int finished = 0;
 
     kern_tiles_barrier();
-    if (block->from)
+    if (block->from.at)
         AMX_EACH_SUM(AMX_LOAD_SUM);
     else
         AMX_EACH_SUM(AMX_ZERO_SUM);

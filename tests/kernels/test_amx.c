@@ -341,6 +341,7 @@ START_TEST(long_products)
     check(kinds[_i], 515, 35, 1600, INPUT_RANDOM);
     check(kinds[_i], 700, 33, 900, INPUT_RANDOM);
     check(kinds[_i], 67, 96, 3072, INPUT_RANDOM);
+    check(kinds[_i], 260, 35, 3072, INPUT_RANDOM); /* and parts of k, with an odd number of tiles */
 }
 END_TEST
 

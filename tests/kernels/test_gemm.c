@@ -101,7 +101,7 @@ static void check_float_shapes(int level, enum kern_scheme scheme)
         check_float(&table, scheme, 1, 40, 67, (enum input)kind);
     }
     /* Long enough for blocks of depth, chunks of rows and groups of panels. */
-    check_float(&table, scheme, 67, 96, 3072, INPUT_RANDOM);
+    check_float(&table, scheme, 173, 96, 3072, INPUT_RANDOM);
     check_float(&table, scheme, 257, 51, 1031, INPUT_RANDOM);
     check_float(&table, scheme, 2, 771, 768, INPUT_RANDOM);
 }

@@ -89,7 +89,7 @@ static void check_s8_large(int level, enum kern_scheme scheme)
     struct kern_table table;
     if (!level_table(&table, level) || !table.gemm[scheme])
         return;
-    check_s8(&table, scheme, 67, 96, 3072, INPUT_RANDOM);
+    check_s8(&table, scheme, 173, 96, 3072, INPUT_RANDOM);
     check_s8(&table, scheme, 257, 51, 1031, INPUT_RANDOM);
     check_s8(&table, scheme, 2, 771, 768, INPUT_EXTREME);
 }
