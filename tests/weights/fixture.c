@@ -155,6 +155,18 @@ void fixture_edit(const char *directory, const char *name, const char *text, con
     ck_assert_int_eq(fclose(file), 0);
 }
 
+void fixture_patch(const char *directory, const char *from, const char *to, const char *old,
+                   const char *new)
+{
+    size_t size;
+    unsigned char *bytes = fixture_read(fixture_path(directory, from), &size);
+    unsigned char *at = memmem(bytes, size, old, strlen(old));
+    ck_assert_ptr_nonnull(at);
+    memcpy(at, new, strlen(new));
+    fixture_write(directory, to, bytes, size);
+    free(bytes);
+}
+
 struct fixture_tensor *fixture_add(struct fixture_checkpoint *checkpoint, const char *name,
                                    const char *dtype, long rows, long cols)
 {
@@ -382,6 +394,15 @@ struct weights_model *fixture_open(const char *path)
     ck_assert_msg(status == DISTIL_OK, "%s", error.message);
     ck_assert_ptr_nonnull(model);
     return model;
+}
+
+void fixture_convert(const char *directory, const char *name, const struct weights_model *model,
+                     enum weights_dtype dtype)
+{
+    distil_error error = {.message = ""};
+    ck_assert_msg(weights_write(model, fixture_path(directory, name), dtype, NULL, NULL, NULL,
+                                &error) == DISTIL_OK,
+                  "%s", error.message);
 }
 
 float fixture_value(const struct weights_tensor *tensor, long row, long col)

@@ -42,6 +42,11 @@ unsigned char *fixture_read(const char *path, size_t *size);
 void fixture_edit(const char *directory, const char *name, const char *text, const char *from,
                   const char *to);
 
+/* Copies directory/from to directory/to with `new` written over the first `old`, without moving what follows. old must be
+ * in it. */
+void fixture_patch(const char *directory, const char *from, const char *to, const char *old,
+                   const char *new);
+
 struct fixture_tensor *fixture_add(struct fixture_checkpoint *checkpoint, const char *name,
                                    const char *dtype, long rows, long cols); /* rows 0: a vector */
 struct fixture_tensor *fixture_find(struct fixture_checkpoint *checkpoint, const char *name);
@@ -71,6 +76,9 @@ void fixture_bert_directory(const char *directory, const char *dtype);
 void fixture_refused(const char *path, distil_status status, int count, ...);
 /* Opens path, which must succeed. */
 struct weights_model *fixture_open(const char *path);
+/* Writes a model as directory/name, with values of that type. */
+void fixture_convert(const char *directory, const char *name, const struct weights_model *model,
+                     enum weights_dtype dtype);
 /* A tensor's value as the reader of any type would see it. */
 float fixture_value(const struct weights_tensor *tensor, long row, long col);
 /* Slots of a model by canonical name; NULL where there is none. */
