@@ -4,7 +4,6 @@
  * multiply-adds, and then both to the sum so far. Denormal values, sums among them, count as zero.
  */
 #include "kernels/amx_gemm.h"
-#include "kernels/finish_vnni.h"
 #include "kernels/inline.h"
 #include "kernels/levels.h"
 
@@ -15,32 +14,26 @@ enum {
 };
 
 /* y = epilogue(sum + bias) */
-ALWAYS_INLINE void finish_panels(const struct amx_sums *sums, int from, int to, const int panels)
+ALWAYS_INLINE void finish_rows(const struct amx_sums *sums, int from, int to, const int panels,
+                               const enum amx_form form, const int gelu)
 {
-    const struct kern_gemm *job = sums->job;
     __m512 bias[AMX_PAIR], value[AMX_PAIR] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     for (int v = 0; v < panels; v++)
-        bias[v] = _mm512_loadu_ps(job->w->bias + (sums->panel + v) * KERN_PANEL);
-    for (int i = from; i < to; i++) {
-        const int tile = i >= sums->tile_rows;
-        const int tile_row = i - tile * sums->tile_rows;
-        const char *at =
-            sums->tiles + AMX_PAIR * tile * KERN_TILE_BYTES + tile_row * KERN_TILE_PITCH;
-        for (int v = 0; v < panels; v++) {
-            const __m512i sum = _mm512_load_si512(at + v * KERN_TILE_BYTES);
-            value[v] = kern_finish16(job, _mm512_add_ps(_mm512_castsi512_ps(sum), bias[v]));
+        bias[v] = _mm512_loadu_ps(sums->job->w->bias + (sums->panel + v) * KERN_PANEL);
+    while (from < to) {
+        struct amx_run run = amx_run_of(sums, from, to, panels, form);
+        for (int i = 0; i < run.rows; i++) {
+            for (int v = 0; v < panels; v++) {
+                const __m512i sum = _mm512_load_si512(run.at + v * KERN_TILE_BYTES);
+                value[v] = _mm512_add_ps(_mm512_castsi512_ps(sum), bias[v]);
+            }
+            amx_put(&run, panels, form, gelu, value);
         }
-        amx_put(job, sums->row[tile] + tile_row, sums->panel, panels, value);
+        from += run.rows;
     }
 }
 
-static void finish(const struct amx_sums *sums, int from, int to)
-{
-    if (sums->panels == AMX_PAIR)
-        finish_panels(sums, from, to, AMX_PAIR);
-    else
-        finish_panels(sums, from, to, 1);
-}
+AMX_FINISH(finish, finish_rows)
 
 static struct amx_plan plan_for(const struct kern_gemm *job)
 {

@@ -211,30 +211,86 @@ ALWAYS_INLINE void amx_multiply(const struct amx_block *block, const enum amx_ki
     static const amx_block_table name = {{{name##_110, name##_111}, {name##_120, name##_121}},     \
                                          {{name##_210, name##_211}, {name##_220, name##_221}}};
 
-/* Stores finished values of a row, 16 for each panel from `panel` on, as floats or rounded into blocks. */
-ALWAYS_INLINE void amx_put(const struct kern_gemm *job, long row, long panel, const int panels,
-                           const __m512 value[2])
+/* How a block's values are stored: as floats, or rounded as whole cache lines or as halves of them. */
+enum amx_form { AMX_FLOATS, AMX_LINES, AMX_HALVES };
+
+/* Rows of a block that lie in one tile of rows: the sums of the first, which those of the second panel follow in
+ * KERN_TILE_BYTES and those of the next row in KERN_TILE_PITCH, and where its values go, of each panel. */
+struct amx_run {
+    const char *at;
+    long row; /* of the product */
+    int rows;
+    char *to[AMX_PAIR];
+    long pitch; /* bytes from one row to the next */
+};
+
+/* Rows from..to as far as they lie in one tile. */
+ALWAYS_INLINE struct amx_run amx_run_of(const struct amx_sums *sums, int from, int to,
+                                        const int panels, const enum amx_form form)
 {
-    const long column = panel * KERN_PANEL;
-    if (job->y) {
-        float *y = job->y + row * job->y_stride + column;
-        _mm512_storeu_ps(y, value[0]);
-        if (panels == AMX_PAIR)
-            _mm512_storeu_ps(y + KERN_PANEL, value[1]);
-        return;
+    const struct kern_gemm *job = sums->job;
+    const int tile = from >= sums->tile_rows, tile_row = from - tile * sums->tile_rows;
+    const int end = !tile && to > sums->tile_rows ? sums->tile_rows : to;
+    const long row = sums->row[tile] + tile_row, column = sums->panel * KERN_PANEL;
+    struct amx_run run = {.at = sums->tiles + AMX_PAIR * tile * KERN_TILE_BYTES +
+                                tile_row * KERN_TILE_PITCH,
+                          .row = row,
+                          .rows = end - from};
+    for (int v = 0; v < AMX_PAIR; v++) {
+        const long at = column + (v < panels ? v : 0) * KERN_PANEL;
+        run.to[v] = form == AMX_FLOATS ? (char *)(job->y + row * job->y_stride + at)
+                                       : (char *)kern_bf16_at(job->blocks, row, at);
     }
-    uint16_t *to = kern_bf16_at(job->blocks, row, column);
-    const __m512i pair = kern_round32((struct kern_values32){value[0], value[1]});
-    if (panels == AMX_PAIR && column % KERN_BF16_ALIGN == 0) {
-        _mm512_storeu_si512(to, pair);
-        return;
-    }
-    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(pair));
-    if (panels == AMX_PAIR) {
-        to = kern_bf16_at(job->blocks, row, column + KERN_PANEL);
-        _mm256_storeu_si256((__m256i *)(void *)to, _mm512_extracti64x4_epi64(pair, 1));
-    }
+    run.pitch = form == AMX_FLOATS ? job->y_stride * (long)sizeof(float)
+                                   : job->blocks->bf16_stride * (long)sizeof(uint16_t);
+    return run;
 }
+
+/* Stores what a row's sums plus bias became, and goes on to the next row. */
+ALWAYS_INLINE void amx_put(struct amx_run *run, const int panels, const enum amx_form form,
+                           const int gelu, const __m512 value[AMX_PAIR])
+{
+    __m512 v[AMX_PAIR] = {value[0], value[1]};
+    for (int i = 0; gelu && i < panels; i++)
+        v[i] = form == AMX_FLOATS ? kern_gelu16(v[i]) : kern_gelu_short16(v[i]);
+    if (form == AMX_FLOATS) {
+        _mm512_storeu_ps(run->to[0], v[0]);
+        if (panels == AMX_PAIR)
+            _mm512_storeu_ps(run->to[1], v[1]);
+    } else {
+        const __m512i pair = kern_round32((struct kern_values32){v[0], v[1]});
+        if (form == AMX_LINES) {
+            _mm512_storeu_si512(run->to[0], pair);
+        } else {
+            _mm256_storeu_si256((__m256i *)(void *)run->to[0], _mm512_castsi512_si256(pair));
+            if (panels == AMX_PAIR)
+                _mm256_storeu_si256((__m256i *)(void *)run->to[1],
+                                    _mm512_extracti64x4_epi64(pair, 1));
+        }
+    }
+    run->at += KERN_TILE_PITCH;
+    run->to[0] += run->pitch;
+    run->to[1] += run->pitch;
+}
+
+/* Defines `name`, an amx_finish_fn, by `finish`(sums, from, to, panels, form, gelu), which is inlined once for each case. */
+#define AMX_FINISH(name, finish)                                                                   \
+    static void name(const struct amx_sums *sums, int from, int to)                                \
+    {                                                                                              \
+        const int gelu = sums->job->epilogue == KERN_GELU, pair = sums->panels == AMX_PAIR;        \
+        if (sums->job->y && pair)                                                                  \
+            finish(sums, from, to, AMX_PAIR, AMX_FLOATS, gelu);                                    \
+        else if (sums->job->y)                                                                     \
+            finish(sums, from, to, 1, AMX_FLOATS, gelu);                                           \
+        else if (!pair)                                                                            \
+            finish(sums, from, to, 1, AMX_HALVES, gelu);                                           \
+        else if (sums->panel * KERN_PANEL % KERN_BF16_ALIGN != 0)                                  \
+            finish(sums, from, to, AMX_PAIR, AMX_HALVES, gelu);                                    \
+        else if (gelu)                                                                             \
+            finish(sums, from, to, AMX_PAIR, AMX_LINES, 1);                                        \
+        else                                                                                       \
+            finish(sums, from, to, AMX_PAIR, AMX_LINES, 0);                                        \
+    }
 
 /* What amx_walk needs to know of a product. */
 struct amx_plan {

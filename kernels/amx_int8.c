@@ -10,10 +10,11 @@ enum {
 };
 
 /* y = epilogue((sum - zero * column_sum) * x scale * w scale + bias) */
-ALWAYS_INLINE void finish_panels(const struct amx_sums *sums, int from, int to, const int panels)
+ALWAYS_INLINE void finish_rows(const struct amx_sums *sums, int from, int to, const int panels,
+                               const enum amx_form form, const int gelu)
 {
-    const struct kern_gemm *job = sums->job;
-    const struct kern_weights *weights = job->w;
+    const struct kern_rows *x = sums->job->x;
+    const struct kern_weights *weights = sums->job->w;
     __m512i columns[AMX_PAIR];
     __m512 scale[AMX_PAIR], bias[AMX_PAIR];
     __m512 value[AMX_PAIR] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
@@ -23,32 +24,24 @@ ALWAYS_INLINE void finish_panels(const struct amx_sums *sums, int from, int to, 
         scale[v] = _mm512_loadu_ps(weights->scale + column);
         bias[v] = _mm512_loadu_ps(weights->bias + column);
     }
-    for (int i = from; i < to; i++) {
-        const int tile = i >= sums->tile_rows;
-        const int tile_row = i - tile * sums->tile_rows;
-        const long row = sums->row[tile] + tile_row;
-        const char *at =
-            sums->tiles + AMX_PAIR * tile * KERN_TILE_BYTES + tile_row * KERN_TILE_PITCH;
-        const __m512i zero = kern_zero_halves(job->x->zero[row]);
-        const __m512 x_scale = _mm512_set1_ps(job->x->scale[row]);
-        for (int v = 0; v < panels; v++) {
-            const __m512i sum =
-                _mm512_dpwssd_epi32(_mm512_load_si512(at + v * KERN_TILE_BYTES), zero, columns[v]);
-            const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), x_scale);
-            value[v] = kern_finish16(job, _mm512_fmadd_ps(scaled, scale[v], bias[v]));
+    while (from < to) {
+        struct amx_run run = amx_run_of(sums, from, to, panels, form);
+        for (int i = 0; i < run.rows; i++) {
+            const __m512i zero = kern_zero_halves(x->zero[run.row + i]);
+            const __m512 x_scale = _mm512_set1_ps(x->scale[run.row + i]);
+            for (int v = 0; v < panels; v++) {
+                const __m512i sum = _mm512_dpwssd_epi32(
+                    _mm512_load_si512(run.at + v * KERN_TILE_BYTES), zero, columns[v]);
+                const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), x_scale);
+                value[v] = _mm512_fmadd_ps(scaled, scale[v], bias[v]);
+            }
+            amx_put(&run, panels, form, gelu, value);
         }
-        amx_put(job, row, sums->panel, panels, value);
+        from += run.rows;
     }
 }
 
-static void finish(const struct amx_sums *sums, int from, int to)
-{
-    if (sums->panels == AMX_PAIR)
-        finish_panels(sums, from, to, AMX_PAIR);
-    else
-        finish_panels(sums, from, to, 1);
-}
-
+AMX_FINISH(finish, finish_rows)
 AMX_BLOCKS(int8_blocks, AMX_INT8)
 
 void kern_gemm_int8_amx(const struct kern_gemm *job)

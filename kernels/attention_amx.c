@@ -87,12 +87,16 @@ struct halves {
 };
 
 /* Values d.. of a row, 32 or as many as there are, and zeros: from floats, or else from the columns of a part, which may
- * begin anywhere in a block. */
+ * begin anywhere in a block. lines: they are whole blocks. */
 ALWAYS_INLINE struct halves load_row(const float *floats, long stride, const struct kern_part *part,
-                                     long row, long d, long dim, const int planes)
+                                     long row, long d, long dim, const int planes, const int lines)
 {
     struct halves x = {.low = _mm512_setzero_si512()};
     const long left = dim - d;
+    if (lines) {
+        x.high = _mm512_loadu_si512(kern_bf16_at(part->rows, part->row + row, part->column + d));
+        return x;
+    }
     if (floats) {
         const struct kern_values32 values = kern_load32(floats + row * stride + d, left);
         x.high = kern_round32(values);
@@ -119,7 +123,7 @@ ALWAYS_INLINE void store_tile(char *tile, __m512i row[LANES])
 
 /* Two dimensions of a key are one 32-bit word, so a tile is a 16 by 16 transpose of words. */
 ALWAYS_INLINE void pack_keys(const struct kern_attention *job, const struct workspace *ws,
-                             const int planes)
+                             const int planes, const int lines)
 {
     char *tile = ws->keys;
     const long low = ws->dim_steps * KERN_TILE_BYTES;
@@ -129,7 +133,8 @@ ALWAYS_INLINE void pack_keys(const struct kern_attention *job, const struct work
             for (int i = 0; i < LANES; i++) {
                 struct halves key = no_values;
                 if (t + i < job->tokens)
-                    key = load_row(job->k, job->stride, &job->k_part, t + i, d, job->dim, planes);
+                    key = load_row(job->k, job->stride, &job->k_part, t + i, d, job->dim, planes,
+                                   lines);
                 row[0][i] = key.high;
                 row[1][i] = key.low;
             }
@@ -154,7 +159,7 @@ ALWAYS_INLINE void store_pair(char *tile, long next_panel, __m512i a, __m512i b)
 }
 
 ALWAYS_INLINE void pack_values(const struct kern_attention *job, const struct workspace *ws,
-                               const int planes)
+                               const int planes, const int lines)
 {
     const long low = ws->tokens / STEP * KERN_TILE_BYTES;
     const long panel = planes * low;
@@ -164,8 +169,8 @@ ALWAYS_INLINE void pack_values(const struct kern_attention *job, const struct wo
             struct halves pair[2] = {no_values, no_values};
             for (int i = 0; i < 2; i++)
                 if (t + i < job->tokens)
-                    pair[i] =
-                        load_row(job->v, job->stride, &job->v_part, t + i, d, job->dim, planes);
+                    pair[i] = load_row(job->v, job->stride, &job->v_part, t + i, d, job->dim,
+                                       planes, lines);
             store_pair(out, panel, pair[0].high, pair[1].high);
             if (planes == 2)
                 store_pair(out + low, panel, pair[0].low, pair[1].low);
@@ -182,7 +187,7 @@ ALWAYS_INLINE void pack_queries(const struct kern_attention *job, const struct w
         for (long d = 0; d < job->dim; d += STEP) {
             char *out = tiles + d / STEP * KERN_TILE_BYTES + i * KERN_TILE_PITCH;
             const struct halves x =
-                load_row(job->q, job->stride, &job->q_part, first + i, d, job->dim, planes);
+                load_row(job->q, job->stride, &job->q_part, first + i, d, job->dim, planes, 0);
             _mm512_store_si512(out, x.high);
             if (planes == 2)
                 _mm512_store_si512(out + low, x.low);
@@ -310,13 +315,19 @@ ALWAYS_INLINE float softmax_row(const float *scores, long tokens, float scale, c
 }
 
 /* Dimensions d.. of a row of the answer, 32 or as many as there are. */
-static inline void store_row(const struct kern_attention *job, long query, long d, const float *sum,
-                             __m512 inverse)
+ALWAYS_INLINE void store_row(const struct kern_attention *job, long query, long d, const float *sum,
+                             __m512 inverse, const int lines)
 {
     const struct kern_values32 x = {
         _mm512_mul_ps(_mm512_load_ps(sum), inverse),
         _mm512_mul_ps(_mm512_load_ps(sum + KERN_TILE_BYTES / sizeof(float)), inverse)};
     const long left = job->dim - d;
+    if (lines) {
+        _mm512_storeu_si512(
+            kern_bf16_at(job->out_part.rows, job->out_part.row + query, job->out_part.column + d),
+            kern_round32(x));
+        return;
+    }
     if (job->out) {
         float *out = job->out + query * job->out_stride + d;
         _mm512_mask_storeu_ps(out, kern_mask16(left < LANES ? left : LANES), x.first);
@@ -363,7 +374,7 @@ ALWAYS_INLINE struct operands query_operands(const struct kern_attention *job,
 /* The queries of one or two tiles, each of `rows` rows from first[] on. */
 ALWAYS_INLINE void attend_block(const struct kern_attention *job, const struct workspace *ws,
                                 const long first[BLOCK_TILES], int rows, const int row_tiles,
-                                const int planes)
+                                const int planes, const int lines)
 {
     const long dim_bytes = ws->dim_steps * KERN_TILE_BYTES;
     const long token_bytes = ws->tokens / STEP * KERN_TILE_BYTES;
@@ -400,11 +411,11 @@ ALWAYS_INLINE void attend_block(const struct kern_attention *job, const struct w
                 store_row(job, first[tile] + i, d,
                           (const float *)(const void *)(ws->sums + 2 * tile * KERN_TILE_BYTES +
                                                         i * KERN_TILE_PITCH),
-                          _mm512_set1_ps(inverse[tile][i]));
+                          _mm512_set1_ps(inverse[tile][i]), lines);
     }
 }
 
-ALWAYS_INLINE void attend(const struct kern_attention *job, const int planes)
+ALWAYS_INLINE void attend(const struct kern_attention *job, const int planes, const int lines)
 {
     struct workspace ws;
     const long queries = job->q1 - job->q0;
@@ -413,8 +424,8 @@ ALWAYS_INLINE void attend(const struct kern_attention *job, const int planes)
         return;
     const long rows = (queries + tiles - 1) / tiles;
     lay_out(&ws, job->tokens, job->dim, planes, job->scratch);
-    pack_keys(job, &ws, planes);
-    pack_values(job, &ws, planes);
+    pack_keys(job, &ws, planes, lines);
+    pack_values(job, &ws, planes, lines);
     kern_tiles_begin((int)rows);
     for (long tile = 0; tile < tiles; tile += BLOCK_TILES) {
         const long last = job->q1 - rows; /* the first row of the last tile */
@@ -422,21 +433,33 @@ ALWAYS_INLINE void attend(const struct kern_attention *job, const int planes)
         for (int i = 0; i < BLOCK_TILES; i++)
             first[i] = job->q0 + (tile + i) * rows < last ? job->q0 + (tile + i) * rows : last;
         if (tile + 1 < tiles)
-            attend_block(job, &ws, first, (int)rows, 2, planes);
+            attend_block(job, &ws, first, (int)rows, 2, planes, lines);
         else
-            attend_block(job, &ws, first, (int)rows, 1, planes);
+            attend_block(job, &ws, first, (int)rows, 1, planes, lines);
     }
     kern_tiles_end();
 }
 
+/* Whether every row of a head is whole blocks. */
+static int in_whole_blocks(const struct kern_attention *job)
+{
+    return !job->q && (job->dim | job->q_part.column | job->k_part.column | job->v_part.column |
+                       job->out_part.column) %
+                              STEP ==
+                          0;
+}
+
 static void attend_bf16(const struct kern_attention *job)
 {
-    attend(job, 1);
+    if (in_whole_blocks(job))
+        attend(job, 1, 1);
+    else
+        attend(job, 1, 0);
 }
 
 static void attend_split(const struct kern_attention *job)
 {
-    attend(job, 2);
+    attend(job, 2, 0);
 }
 
 static size_t scratch_bf16(long tokens, long dim)

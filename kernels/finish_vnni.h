@@ -24,12 +24,4 @@ static inline __m512i kern_zero_halves(int32_t zero)
     return _mm512_set1_epi32(zero * (128 * 65536 + 1));
 }
 
-/* A value as it is stored: GELU, where that is wanted, in fewer instructions where what is stored is bf16. */
-static inline __m512 kern_finish16(const struct kern_gemm *job, __m512 value)
-{
-    if (job->epilogue != KERN_GELU)
-        return value;
-    return job->y ? kern_gelu16(value) : kern_gelu_short16(value);
-}
-
 #endif

@@ -32,7 +32,9 @@ static void finish_tile(const struct gemm_tile *tile, int rows, int panels)
             sum = _mm512_dpwssd_epi32(sum, kern_zero_halves(job->x->zero[row]), columns);
             __m512 scaled =
                 _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(job->x->scale[row]));
-            __m512 value = kern_finish16(job, _mm512_fmadd_ps(scaled, scale, bias));
+            __m512 value = _mm512_fmadd_ps(scaled, scale, bias);
+            if (job->epilogue == KERN_GELU) /* what is rounded can do with fewer bits */
+                value = job->y ? kern_gelu16(value) : kern_gelu_short16(value);
             if (job->y)
                 _mm512_storeu_ps(job->y + row * job->y_stride + column, value);
             else /* at level amx */
