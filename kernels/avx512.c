@@ -1,4 +1,5 @@
 /* avx512.c: what works on rows of activations, with AVX-512 F, BW, VL and DQ: quantising, normalising, GELU. */
+#include "kernels/inline.h"
 #include "kernels/levels.h"
 #include "kernels/math_avx512.h"
 #include "kernels/quantise.h"
@@ -84,10 +85,8 @@ static inline void load32(const struct kern_rows *rows, long m, long i, long wid
     widen32(bf16, v);
 }
 
-static inline __attribute__((always_inline)) void write_row(struct kern_rows *rows, long m,
-                                                            long width,
-                                                            const struct kern_q8_range *range,
-                                                            const int wide)
+ALWAYS_INLINE void write_row(struct kern_rows *rows, long m, long width,
+                             const struct kern_q8_range *range, const int wide)
 {
     uint8_t *q = rows->q8 + m * rows->q8_stride;
     for (long i = 0; i < width; i += BLOCK) {
