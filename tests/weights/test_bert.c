@@ -2,23 +2,10 @@
 #include <check.h>
 #include <string.h>
 
+#include "directories.h"
 #include "fixture.h"
 #include "model_comparison.h"
 #include "tests/suite.h"
-
-static char *source, *output;
-
-static void setup(void)
-{
-    source = fixture_directory();
-    output = fixture_directory();
-}
-
-static void teardown(void)
-{
-    fixture_remove(source);
-    fixture_remove(output);
-}
 
 static const enum weights_dtype written[] = {WEIGHTS_F32, WEIGHTS_F16, WEIGHTS_I8};
 static const char *const sources[] = {"F32", "F16", "BF16"};
@@ -155,7 +142,7 @@ int main(void)
     Suite *suite = suite_create("bert");
     TCase *tests = tcase_create("bert");
     tcase_set_timeout(tests, 30);
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, directories_make, directories_remove);
     tcase_add_loop_test(tests, converts_bert, 0, 3);
     tcase_add_test(tests, reads_other_bert_names);
     tcase_add_test(tests, reads_bert_heads);

@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "directories.h"
 #include "fixture.h"
 #include "tests/suite.h"
-
-static char *source, *output;
 
 static const char *const texts[] = {"a \"quoted\" text", "caf\xC3\xA9 \xF0\x9F\x98\x80"};
 static const float logits[2 * LABELS] = {1.23456F, -0.00004F, -7, 0.1F, 12345.678F, -0.99996F};
@@ -17,15 +16,8 @@ static const struct weights_golden golden = {
 
 static void setup(void)
 {
-    source = fixture_directory();
-    output = fixture_directory();
+    directories_make();
     fixture_distilbert_directory(source, "F32");
-}
-
-static void teardown(void)
-{
-    fixture_remove(source);
-    fixture_remove(output);
 }
 
 static void write_golden(const struct weights_golden *given)
@@ -93,7 +85,7 @@ int main(void)
 {
     Suite *suite = suite_create("golden");
     TCase *cases = tcase_create("golden");
-    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_checked_fixture(cases, setup, directories_remove);
     tcase_add_test(cases, reads_what_it_wrote);
     tcase_add_loop_test(cases, refuses_edits, 0, (int)(sizeof edits / sizeof *edits));
     suite_add_tcase(suite, cases);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "directories.h"
 #include "fixture.h"
 #include "tests/suite.h"
 #include "weights/head.h"
@@ -16,19 +17,6 @@ static const struct weights_new_head head = {.labels = LABELS,
                                              .bias = bias,
                                              .pooling = WEIGHTS_POOLING_MAX,
                                              .normalize = true};
-static char *source, *output;
-
-static void setup(void)
-{
-    source = fixture_directory();
-    output = fixture_directory();
-}
-
-static void teardown(void)
-{
-    fixture_remove(source);
-    fixture_remove(output);
-}
 
 static void write_with_head(enum weights_dtype dtype)
 {
@@ -118,7 +106,7 @@ int main(void)
 {
     Suite *suite = suite_create("head");
     TCase *test_case = tcase_create("head");
-    tcase_add_checked_fixture(test_case, setup, teardown);
+    tcase_add_checked_fixture(test_case, directories_make, directories_remove);
     tcase_add_loop_test(test_case, comes_back_as_it_was, 0, 3);
     tcase_add_test(test_case, replaces_no_head);
     tcase_add_loop_test(test_case, refuses_edits, 0, sizeof edits / sizeof *edits);

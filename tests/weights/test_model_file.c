@@ -5,23 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "directories.h"
 #include "fixture.h"
 #include "model_comparison.h"
 #include "tests/suite.h"
-
-static char *source, *output;
-
-static void setup(void)
-{
-    source = fixture_directory();
-    output = fixture_directory();
-}
-
-static void teardown(void)
-{
-    fixture_remove(source);
-    fixture_remove(output);
-}
 
 static const enum weights_dtype written[] = {WEIGHTS_F32, WEIGHTS_F16, WEIGHTS_I8};
 static const char *const sources[] = {"F32", "F16", "BF16"};
@@ -272,7 +259,7 @@ int main(void)
     Suite *suite = suite_create("model file");
     TCase *tests = tcase_create("conversion");
     tcase_set_timeout(tests, 30);
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, directories_make, directories_remove);
     tcase_add_loop_test(tests, converts_distilbert, 0, 3);
     tcase_add_loop_test(tests, is_deterministic, 0, 3);
     tcase_add_loop_test(tests, is_aligned, 0, 3);

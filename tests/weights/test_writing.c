@@ -6,23 +6,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "directories.h"
 #include "fixture.h"
 #include "tests/suite.h"
 #include "weights/convert_values.h"
-
-static char *source, *output;
-
-static void setup(void)
-{
-    source = fixture_directory();
-    output = fixture_directory();
-}
-
-static void teardown(void)
-{
-    fixture_remove(source);
-    fixture_remove(output);
-}
 
 START_TEST(rounds_to_half)
 {
@@ -156,7 +143,7 @@ int main(void)
     Suite *suite = suite_create("writing a model file");
     TCase *tests = tcase_create("writing");
     tcase_set_timeout(tests, 30);
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, directories_make, directories_remove);
     tcase_add_test(tests, rounds_to_half);
     tcase_add_test(tests, refuses_what_half_cannot_hold);
     tcase_add_test(tests, reports_progress);
