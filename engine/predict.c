@@ -7,7 +7,7 @@
 #include "engine/forward.h"
 #include "engine/tokens.h"
 
-/* Fills the chunk with texts from `first` on, as many as fit; returns the index after the last. */
+/* Fills the chunk with texts from `first` on, one or as many as fit; returns the index after the last. */
 static int fill_chunk(distil_session *session, const distil_tokens *const *texts, int first, int n)
 {
     struct engine_chunk *chunk = &session->chunk;
@@ -15,7 +15,7 @@ static int fill_chunk(distil_session *session, const distil_tokens *const *texts
     int i = first;
     for (; i < n; i++) {
         const struct engine_encoding *text = &texts[i]->encoding;
-        if (at + text->count > session->capacity)
+        if (i > first && at + text->count > session->chunk_tokens)
             break;
         memcpy(chunk->ids + at, text->ids, (size_t)text->count * sizeof *text->ids);
         memcpy(chunk->types + at, text->types, (size_t)text->count);

@@ -6,10 +6,7 @@
 #include "engine/model.h"
 #include "engine/team.h"
 
-enum {
-    ENGINE_CHUNK_TOKENS = 1024, /* the activations of more leave the caches */
-    ENGINE_PREDICT_BATCH = 64
-};
+enum { ENGINE_PREDICT_BATCH = 64 };
 
 /* What the forward pass works in. T is the tokens of the chunk at hand; widths are padded. Every matrix
  * that a product of the encoder reads shares one form for its scheme (quantised or rounded), since
@@ -40,7 +37,8 @@ struct engine_chunk {
 struct distil_session {
     const distil_model *model;
     struct engine_team *team;
-    long capacity; /* the most tokens of a chunk */
+    long capacity;     /* the most tokens of a chunk */
+    long chunk_tokens; /* of several texts */
     struct engine_workspace work;
     struct engine_chunk chunk;
     void *memory; /* what stays in its place, and behind it the matrices */
