@@ -65,7 +65,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
                         "the request's target holds a space");
         }
         /* an answer before the body costs the connection: only where reading on costs more */
-        if (http->exchange.status && (http->close || http->headers.expects_continue))
+        if (http->exchange.status && (http->close || http->expects_continue))
             return server_http_respond_early(http);
         return MHD_YES;
     }

@@ -1,11 +1,11 @@
 /* http_answer.c: the answer to a request, and what is logged of it. */
-#include <stdio.h>
 #include <string.h>
 
 #include "server/cors.h"
 #include "server/http_exchange.h"
 #include "server/internal.h"
 #include "server/router.h"
+#include "weights/decimal.h"
 
 /* The headers of text-embeddings-inference, whose times are whole milliseconds. */
 static void add_timing(const struct server_exchange *exchange, struct MHD_Response *response)
@@ -24,11 +24,11 @@ static void add_timing(const struct server_exchange *exchange, struct MHD_Respon
         {"x-queue-time", (job->taken - job->queued) / 1000000},
         {"x-inference-time", (job->ended - job->taken) / 1000000},
     };
-    char number[24];
+    char number[WEIGHTS_DECIMAL];
     size_t i;
     MHD_add_response_header(response, "x-compute-type", "cpu");
     for (i = 0; i < sizeof(headers) / sizeof(*headers); i++) {
-        snprintf(number, sizeof(number), "%lld", (long long)headers[i].value);
+        weights_decimal_integer(headers[i].value, number);
         MHD_add_response_header(response, headers[i].name, number);
     }
 }
@@ -64,7 +64,7 @@ static void add_page_headers(struct MHD_Response *response)
 static void add_headers(struct server_http_exchange *http, struct MHD_Response *response)
 {
     struct server_exchange *exchange = &http->exchange;
-    char number[16], trace[SERVER_TRACE_PARENT_SIZE];
+    char number[WEIGHTS_DECIMAL], trace[SERVER_TRACE_PARENT_SIZE];
     if (exchange->status != 204)
         MHD_add_response_header(response, "Content-Type",
                                 exchange->answer_type ? exchange->answer_type : "application/json");
@@ -85,7 +85,7 @@ static void add_headers(struct server_http_exchange *http, struct MHD_Response *
     if (exchange->challenge)
         MHD_add_response_header(response, "WWW-Authenticate", exchange->challenge);
     if (exchange->retry_after) {
-        snprintf(number, sizeof(number), "%d", exchange->retry_after);
+        weights_decimal_integer(exchange->retry_after, number);
         MHD_add_response_header(response, "Retry-After", number);
     }
     if (exchange->no_store)

@@ -7,7 +7,6 @@
 
 #include "server/connections.h"
 #include "server/exchange.h"
-#include "server/headers.h"
 #include "server/reader.h"
 #include "server/trace.h"
 
@@ -28,13 +27,13 @@ struct server_http_exchange {
     int fd;                         /* of the connection, while the exchange is suspended */
     size_t discarded;
     struct server_reading reading; /* where the body is large */
-    struct server_headers headers;
     struct server_trace trace;
-    bool close;     /* the connection, after the answer */
-    bool arriving;  /* counted as such: its body is on its way */
-    bool counted;   /* as in flight: the request is complete */
-    bool cut;       /* the client left before it had its answer */
-    bool suspended; /* waits for the workers or the reader, or has waited */
+    bool close;            /* the connection, after the answer */
+    bool expects_continue; /* before it sends the body */
+    bool arriving;         /* counted as such: its body is on its way */
+    bool counted;          /* as in flight: the request is complete */
+    bool cut;              /* the client left before it had its answer */
+    bool suspended;        /* waits for the workers or the reader, or has waited */
 };
 
 static inline struct server_http_exchange *server_http_of(struct server_exchange *exchange)

@@ -5,6 +5,7 @@
 
 #include "server/access.h"
 #include "server/body.h"
+#include "server/headers.h"
 #include "server/http_exchange.h"
 #include "server/internal.h"
 #include "server/router.h"
@@ -29,9 +30,9 @@ static bool take_id(struct server_exchange *exchange, const char *value)
 }
 
 /* Gives the request its id, and its place in the trace that it belongs to, if it does. */
-static void identify(struct server_http_thread *thread, struct server_http_exchange *http)
+static void identify(struct server_http_thread *thread, struct server_http_exchange *http,
+                     const struct server_headers *headers)
 {
-    const struct server_headers *headers = &http->headers;
     uint64_t seed = thread->server->id_seed, number = thread->number++;
     if (!take_id(&http->exchange, headers->request_id))
         server_trace_make_id(seed, number, http->exchange.id);
@@ -73,11 +74,10 @@ static bool is_preflight(const struct server_exchange *exchange,
 }
 
 /* False where the client's own timeout cannot be read. */
-static bool set_deadline(struct server_http_exchange *http)
+static bool set_deadline(struct server_exchange *exchange, const struct server_headers *headers)
 {
-    struct server_exchange *exchange = &http->exchange;
     const struct server_options *options = &exchange->server->options;
-    int64_t timeout = server_headers_timeout(&http->headers);
+    int64_t timeout = server_headers_timeout(headers);
     if (timeout > options->max_request_timeout_ms)
         timeout = options->max_request_timeout_ms;
     if (timeout == 0)
@@ -87,11 +87,11 @@ static bool set_deadline(struct server_http_exchange *http)
     return timeout >= 0;
 }
 
-static void check_headers(struct server_http_exchange *http, bool is_1_0)
+static void check_headers(struct server_http_exchange *http, const struct server_headers *headers,
+                          bool is_1_0)
 {
     struct server_exchange *exchange = &http->exchange;
     const struct server_options *options = &exchange->server->options;
-    const struct server_headers *headers = &http->headers;
     bool ready = server_get_state(exchange->server) != SERVER_LOADING;
     const char *problem = server_headers_problem(headers, is_1_0);
     if (problem) {
@@ -127,7 +127,7 @@ static void check_headers(struct server_http_exchange *http, bool is_1_0)
     else if (headers->content_encoding && strcasecmp(headers->content_encoding, "identity") != 0)
         server_fail(exchange, 415, SERVER_ERROR_MEDIA_TYPE, NULL,
                     "the content encoding %s is not supported", headers->content_encoding);
-    else if (exchange->route->needs_model && !set_deadline(http))
+    else if (exchange->route->needs_model && !set_deadline(exchange, headers))
         server_fail(exchange, 400, SERVER_ERROR_VALIDATION, "X-Request-Timeout-Ms",
                     "X-Request-Timeout-Ms must be a whole number of milliseconds from 1, not "
                     "\"%.40s\"",
@@ -165,6 +165,7 @@ struct server_http_exchange *server_http_begin(struct server_http_thread *thread
                                                const char *version)
 {
     struct server_http_exchange *http = calloc(1, sizeof(*http));
+    struct server_headers headers = {0};
     const union MHD_ConnectionInfo *info;
     if (!http)
         return NULL;
@@ -180,15 +181,16 @@ struct server_http_exchange *server_http_begin(struct server_http_thread *thread
     http->exchange.began = server_now();
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     http->exchange.client = server_address_of(info ? info->client_addr : NULL);
-    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &http->headers);
-    http->exchange.accepts_html = server_headers_accept_html(&http->headers);
-    identify(thread, http);
-    server_access_locate(thread->server->access, &http->exchange, &http->headers);
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &headers);
+    http->exchange.accepts_html = server_headers_accept_html(&headers);
+    identify(thread, http, &headers);
+    server_access_locate(thread->server->access, &http->exchange, &headers);
     /* the version follows the target in the library's buffer, unless a NUL cut the target short */
     if (http->kept && http->kept->target_end && (uintptr_t)version != http->kept->target_end + 1)
-        http->headers.cut_target = true;
-    check_headers(http, strcmp(version, "HTTP/1.0") == 0);
-    http->arriving = server_headers_frame_body(&http->headers);
+        headers.cut_target = true;
+    check_headers(http, &headers, strcmp(version, "HTTP/1.0") == 0);
+    http->arriving = server_headers_frame_body(&headers);
+    http->expects_continue = headers.expects_continue;
     if (http->arriving)
         atomic_fetch_add_explicit(&thread->server->arriving, 1, memory_order_relaxed);
     server_connection_wait(http->kept, http->arriving ? SERVER_WAITING_BODY : SERVER_WAITING_SELF);

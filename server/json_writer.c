@@ -171,10 +171,10 @@ void server_json_fixed(struct server_json *json, double value, int decimals)
 
 void server_json_integer(struct server_json *json, int64_t value)
 {
-    char text[32];
-    int length = snprintf(text, sizeof(text), "%lld", (long long)value);
+    char text[WEIGHTS_DECIMAL];
+    size_t length = weights_decimal_integer(value, text);
     separate(json);
-    put(json, text, (size_t)length);
+    put(json, text, length);
 }
 
 void server_json_bool(struct server_json *json, bool value)

@@ -84,3 +84,9 @@ size_t weights_decimal_double(double value, char text[WEIGHTS_DECIMAL])
             return with_point(text);
     }
 }
+
+size_t weights_decimal_integer(int64_t value, char text[WEIGHTS_DECIMAL])
+{
+    unsigned long magnitude = value < 0 ? 0 - (unsigned long)value : (unsigned long)value;
+    return write_fixed(text, value < 0, magnitude, 0);
+}

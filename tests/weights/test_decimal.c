@@ -68,8 +68,21 @@ START_TEST(doubles_have_the_fewest_digits)
 }
 END_TEST
 
+START_TEST(integers_are_written_as_printf_does)
+{
+    static const int64_t values[] = {0, 1, -1, 9, 10, -10, 1234567890, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char text[WEIGHTS_DECIMAL], wanted[WEIGHTS_DECIMAL];
+        size_t length = (size_t)snprintf(wanted, sizeof wanted, "%lld", (long long)values[i]);
+        ck_assert_uint_eq(weights_decimal_integer(values[i], text), length);
+        ck_assert_str_eq(text, wanted);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {floats_have_the_fewest_digits, doubles_have_the_fewest_digits};
+    const TTest *const tests[] = {floats_have_the_fewest_digits, doubles_have_the_fewest_digits,
+                                  integers_are_written_as_printf_does};
     return run_tests("decimal", 60, tests, sizeof(tests) / sizeof(*tests));
 }
