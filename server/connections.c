@@ -151,6 +151,46 @@ void server_connections_sweep(struct server_connections *connections,
     pthread_mutex_unlock(&connections->lock);
 }
 
+static bool expects(const struct server_connection *connection, uint64_t now, uint64_t last_ms)
+{
+    uint64_t state = atomic_load_explicit(&connection->state, memory_order_acquire);
+    uint64_t since = state >> WAITING_BITS;
+    bool recent = now < since + last_ms;
+    int unread = 0;
+    if (connection->shut)
+        return false;
+    switch ((enum server_waiting)(state & WAITING_MASK)) {
+    case SERVER_WAITING_SELF:
+        return true;
+    case SERVER_WAITING_FIRST:
+    case SERVER_WAITING_HEADERS:
+        if (recent)
+            return true;
+        break;
+    case SERVER_WAITING_NEXT:
+        break;
+    case SERVER_WAITING_BODY:
+    case SERVER_WAITING_READER:
+        return false;
+    }
+    return ioctl(connection->fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
+bool server_connections_expect(struct server_connections *connections, uint64_t last_ms, int *open)
+{
+    const struct server_connection *connection;
+    uint64_t now = now_ms();
+    bool found = false;
+    *open = 0;
+    pthread_mutex_lock(&connections->lock);
+    for (connection = connections->first; connection; connection = connection->next) {
+        found = found || expects(connection, now, last_ms);
+        ++*open;
+    }
+    pthread_mutex_unlock(&connections->lock);
+    return found;
+}
+
 /* The one that has waited for such a request the longest; NULL where none does. */
 static struct server_connection *find_idle(const struct server_connections *connections,
                                            enum server_waiting waiting, uint64_t *since,

@@ -73,4 +73,8 @@ uint64_t server_connections_longest_idle(struct server_connections *connections,
 void server_connections_end_idle(struct server_connections *connections,
                                  enum server_waiting waiting, struct server_meter *meter);
 
+/* Whether a request is at hand or may be on its way: bytes wait to be read, or a connection was opened, or headers began to
+ * come, within the last milliseconds. *open is set to how many connections there are. */
+bool server_connections_expect(struct server_connections *connections, uint64_t last_ms, int *open);
+
 #endif

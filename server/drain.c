@@ -6,6 +6,9 @@
 
 /* A request that was on its way when the server began to drain is waited for this long. */
 static const int64_t settle_ns = 100000000;
+/* This long, where a connection was opened just before, or bytes wait to be read: on a busy machine a TLS handshake takes a
+ * while, and what has come is read late. */
+static const int64_t expect_ns = 1000000000;
 static const int64_t sweep_ns = 250000000;
 
 int server_in_flight(const struct server *server)
@@ -42,12 +45,24 @@ static void sweep(struct server *server, int64_t now)
     server_http_sweep(server->http);
 }
 
+static bool is_busy(const struct server *server)
+{
+    /* in this order, as what has arrived is in flight */
+    return server_arriving(server) > 0 || server_in_flight(server) > 0;
+}
+
+/* Whether a connection that was accepted may yet show a request. */
+static bool expects(const struct server *server, int64_t drained_for)
+{
+    int64_t most = server->options.drain_timeout_seconds > 0 ? expect_ns : 0;
+    return drained_for < most && server_http_expects(server->http, (uint64_t)(expect_ns / 1000000));
+}
+
 bool server_drained(struct server *server)
 {
-    int64_t now = server_now();
-    int arriving;
+    int64_t now = server_now(), drained_for = now - server->drain_began;
     sweep(server, now);
-    /* first, as what has arrived is in flight */
-    arriving = server_arriving(server);
-    return arriving == 0 && server_in_flight(server) == 0 && now - server->drain_began > settle_ns;
+    if (is_busy(server) || drained_for <= settle_ns || expects(server, drained_for))
+        return false;
+    return !is_busy(server); /* with what showed itself meanwhile */
 }

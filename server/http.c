@@ -328,6 +328,19 @@ void server_http_sweep(struct server_http *http)
                                  server_common_meter(http->server));
 }
 
+bool server_http_expects(struct server_http *http, uint64_t last_ms)
+{
+    int i, open = 0;
+    for (i = 0; i < http->count; i++) {
+        int own;
+        if (server_connections_expect(http->threads[i].connections, last_ms, &own))
+            return true;
+        open += own;
+    }
+    /* one that was handed to a thread and not begun by it yet */
+    return open < atomic_load_explicit(&http->server->connections, memory_order_relaxed);
+}
+
 /* The same among those that wait for such a request. */
 static bool make_room_of(struct server_http *http, enum server_waiting waiting, int64_t least_ms)
 {

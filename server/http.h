@@ -26,6 +26,9 @@ void server_http_sweep(struct server_http *http);
 /* Lets the connection end that has waited for its first request the longest, where that is as many milliseconds or
  * more; where none has, the same of those that wait for another one. Whether one is about to end. */
 bool server_http_make_room(struct server_http *http, int64_t least_ms);
+/* Whether a request is at hand that is not in flight yet, or may be on its way, as one is for the first milliseconds of a
+ * connection. */
+bool server_http_expects(struct server_http *http, uint64_t last_ms);
 /* Closes all connections; none may be waiting for a worker any more. */
 void server_http_free(struct server_http *http);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/queue.h"
 #include "tests/server/server_fixture.h"
 #include "tests/suite.h"
 
@@ -179,6 +180,45 @@ START_TEST(draining_waits_for_bodies)
     ck_assert(!server_drained(f.server));
     wait_until(server_drained(f.server));
     ck_assert(client_is_closed(&client));
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
+/* A connection that was accepted just before may be in the middle of its handshake, or wait for a core. */
+START_TEST(draining_waits_for_first_requests)
+{
+    struct fixture f;
+    struct client client, idle;
+    struct reply reply;
+    int64_t began;
+    bool drained;
+    start(&f, "fake");
+    ck_assert(client_open(&idle, f.port));
+    client_request(&idle, "GET", "/health", NULL, &reply);
+    began = server_now();
+    ck_assert(client_open(&client, f.port));
+    server_drain(f.server);
+    pause_ms(200); /* longer than a request may take to show itself on another connection */
+    drained = server_drained(f.server);
+    ck_assert(!drained || seconds_since(began) > 0.9);
+    client_send_text(&client, "POST /predict HTTP/1.1\r\nHost: x\r\n"
+                              "Content-Length: 12\r\n\r\n{\"text\":\"x\"}");
+    client_read(&client, false, &reply);
+    ck_assert_msg(reply.status == 200, "%d %s", reply.status, reply.body);
+    wait_for_in_flight(&f, 0);
+    pause_ms(20);
+    ck_assert(server_drained(f.server)); /* the idle one is not waited for */
+    client_close(&client);
+    client_close(&idle);
+    stop(&f);
+
+    start(&f, "fake");
+    began = server_now();
+    ck_assert(client_open(&client, f.port));
+    server_drain(f.server);
+    wait_until(server_drained(f.server)); /* nor for long one that stays silent */
+    ck_assert_double_gt(seconds_since(began), 0.9);
     client_close(&client);
     stop(&f);
 }
@@ -378,6 +418,7 @@ int main(void)
         draining_answers_what_was_accepted,
         draining_cuts_no_new_connection,
         draining_waits_for_bodies,
+        draining_waits_for_first_requests,
         ending_answers_what_still_waits,
         bad_starts_say_why,
         run_ends_at_sigterm,
