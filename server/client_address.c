@@ -157,7 +157,7 @@ bool server_address_is_loopback(const struct server_address *address)
 
 size_t server_address_significant(const struct server_address *address)
 {
-    return is_ipv4(address) ? 16 : 8;
+    return is_ipv4(address) || is_none(address) ? 16 : 8;
 }
 
 void server_address_print(const struct server_address *address, char text[SERVER_ADDRESS_TEXT])

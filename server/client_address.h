@@ -43,7 +43,7 @@ struct server_address server_address_of(const struct sockaddr *peer);
 /* Whether it is of this machine alone: 127.0.0.0/8 or ::1. */
 bool server_address_is_loopback(const struct server_address *address);
 /* Bytes of an address that tell clients apart: of IPv6 the first half, as the rest is the client's
- * own to choose. */
+ * own to choose. Who comes through a Unix-domain socket is told apart from ::1. */
 size_t server_address_significant(const struct server_address *address);
 void server_address_print(const struct server_address *address, char text[SERVER_ADDRESS_TEXT]);
 

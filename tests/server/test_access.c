@@ -158,6 +158,11 @@ START_TEST(networks_hold_what_they_should)
     ck_assert(server_address_is_loopback(&address));
     address = address_of("128.0.0.1");
     ck_assert(!server_address_is_loopback(&address));
+    ck_assert_uint_eq(server_address_significant(&address), 16);
+    address = address_of("2001:db8::1");
+    ck_assert_uint_eq(server_address_significant(&address), 8);
+    address = address_of("::1");
+    ck_assert_uint_ne(server_address_significant(&address), server_address_significant(&none));
 }
 END_TEST
 
