@@ -111,6 +111,8 @@ distil_status server_access_reload(struct server_access *access, distil_error *e
     pthread_rwlock_wrlock(&access->lock);
     keys_before = access->keys;
     tokens_before = access->tokens;
+    if (keys)
+        server_api_keys_inherit(keys, keys_before);
     access->keys = keys;
     access->tokens = tokens;
     pthread_rwlock_unlock(&access->lock);

@@ -158,6 +158,27 @@ void server_api_keys_free(struct server_api_keys *keys)
     free(keys);
 }
 
+static void inherit(struct server_api_key *key, const struct server_api_keys *before)
+{
+    int i;
+    for (i = 0; i < before->count; i++) {
+        const struct server_api_key *own = &before->keys[i];
+        if (memcmp(own->hash, key->hash, HASH) == 0 && own->rate.interval == key->rate.interval &&
+            own->rate.depth == key->rate.depth)
+            atomic_store_explicit(&key->bucket,
+                                  atomic_load_explicit(&own->bucket, memory_order_relaxed),
+                                  memory_order_relaxed);
+    }
+}
+
+void server_api_keys_inherit(struct server_api_keys *keys, const struct server_api_keys *before)
+{
+    int i;
+    for (i = 0; before && i < keys->count; i++)
+        if (keys->keys[i].rate.interval)
+            inherit(&keys->keys[i], before);
+}
+
 /* ---- comparing ---- */
 
 struct server_api_key *server_api_keys_find(struct server_api_keys *keys, const char *text)

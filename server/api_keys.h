@@ -37,6 +37,9 @@ distil_status server_api_keys_open(const char *path, const struct server_log *lo
                                    struct server_api_keys **keys, distil_error *error);
 void server_api_keys_free(struct server_api_keys *keys);
 
+/* Gives each key with a rate what it has used of the same rate among the keys of before; NULL: there were none. */
+void server_api_keys_inherit(struct server_api_keys *keys, const struct server_api_keys *before);
+
 /* The key that text is, compared in constant time with all of them; NULL where it is none. */
 struct server_api_key *server_api_keys_find(struct server_api_keys *keys, const char *text);
 

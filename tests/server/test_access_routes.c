@@ -259,6 +259,9 @@ START_TEST(rates_are_held_for_each_client)
     expect_reply(&reply, 429, "\"error_type\":\"RateLimited\"");
     reply_header(&reply, "Retry-After", value, sizeof(value));
     ck_assert_str_eq(value, "3600");
+    server_reload(f.server); /* which gives nobody another turn */
+    ask(f.port, "POST", "/predict", "X-API-Key: abc\r\n", &reply);
+    expect_reply(&reply, 429, "RateLimited");
     for (i = 0; i < 3; i++) {
         ask(f.port, "POST", "/predict", "X-API-Key: def\r\n", &reply);
         expect_reply(&reply, 200, "sentiment");
@@ -277,7 +280,7 @@ START_TEST(rates_are_held_for_each_client)
         expect_reply(&reply, 200, "healthy");
     }
     ask(f.port, "GET", "/metrics", "X-API-Key: ghi\r\n", &reply);
-    expect_reply(&reply, 200, "distild_requests_shed_total{reason=\"rate_limit\"} 3\n");
+    expect_reply(&reply, 200, "distild_requests_shed_total{reason=\"rate_limit\"} 4\n");
     stop(&f);
     unlink(path);
 }
