@@ -5,9 +5,6 @@
 
 #include "server/model.h"
 
-/* A job taken at once is not asked whether it is gone: that would cost a system call for each. */
-static const int64_t patience_ns = 50000000;
-
 struct server_flow *server_backlog_flow(const struct server_backlog *backlog,
                                         const struct server_job *job)
 {
@@ -143,7 +140,7 @@ static void drop_vain(struct server_backlog *backlog, struct server_flow *flow, 
         struct server_job *job = flow->head;
         if (is_late(job, now))
             give_up(backlog, flow, remove_first(flow), SERVER_EXPIRED, now, done);
-        else if (job->gone && now - job->queued > patience_ns && job->gone(job))
+        else if (job->gone && now - job->queued > SERVER_PATIENCE_NS && job->gone(job))
             give_up(backlog, flow, remove_first(flow), SERVER_ABANDONED, now, done);
         else
             return;

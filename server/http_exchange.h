@@ -27,6 +27,7 @@ struct server_http_exchange {
     int fd;                         /* of the connection, while the exchange is suspended */
     size_t discarded;
     struct server_reading reading; /* where the body is large */
+    int64_t handed;                /* to the reader, when */
     struct server_trace trace;
     bool close;            /* the connection, after the answer */
     bool expects_continue; /* before it sends the body */

@@ -119,7 +119,9 @@ static enum server_fate fate_unread(struct server_http_exchange *http, enum serv
         return SERVER_STOPPED;
     if (turn == SERVER_TURN_LATE)
         return SERVER_EXPIRED;
-    return on_job_asked(&http->exchange.job) ? SERVER_ABANDONED : SERVER_COMPUTED;
+    if (server_now() - http->handed > SERVER_PATIENCE_NS && on_job_asked(&http->exchange.job))
+        return SERVER_ABANDONED;
+    return SERVER_COMPUTED;
 }
 
 /* What dispatch does, for a large request and on a thread of the reader's. */
@@ -150,6 +152,7 @@ static void read_elsewhere(struct server_http_exchange *http)
     http->reading = (struct server_reading){
         .bytes = exchange->body_capacity, .deadline = exchange->job.deadline, .read = on_read};
     http->fd = server_http_descriptor(http->connection);
+    http->handed = server_now();
     suspend(http); /* before the push, after which it may be read already */
     if (server_reader_push(exchange->server->reader, &http->reading))
         return;

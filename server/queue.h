@@ -27,6 +27,10 @@ enum server_fate {
     SERVER_STOPPED    /* the server ended */
 };
 
+/* A request that has waited no longer is not asked whether it is gone: that would cost a system call for each, and a client that
+ * has closed one direction of its connection may still want its answer. */
+#define SERVER_PATIENCE_NS INT64_C(50000000)
+
 struct server_job {
     struct server_model *model;
     int count;
@@ -37,8 +41,8 @@ struct server_job {
     int tokens;       /* of all texts */
     int64_t deadline; /* monotonic nanoseconds; 0: none */
     void (*done)(struct server_job *job); /* called when the last text is computed or given up */
-    /* Whether nobody waits for the answer any more; called while the job waits, with the queue
-       locked. NULL: somebody always does. */
+    /* Whether nobody waits for the answer any more; called while the job waits, after SERVER_PATIENCE_NS, with the
+       queue locked. NULL: somebody always does. */
     bool (*gone)(struct server_job *job);
 
     /* Set when done. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "server/queue.h"
 #include "tests/server/server_fixture.h"
@@ -169,6 +170,25 @@ START_TEST(large_requests_in_vain_are_not_read)
 }
 END_TEST
 
+/* A client may say that it has no more to send. Only where the server lets it wait does that count as leaving. */
+START_TEST(large_requests_may_be_the_last)
+{
+    struct fixture f;
+    struct client client;
+    struct reply reply;
+    int64_t began = server_now();
+    start(&f, "fake");
+    ck_assert(client_open(&client, f.port));
+    send_large(&client, 0, "");
+    ck_assert_int_eq(shutdown(client.fd, SHUT_WR), 0);
+    client_read(&client, false, &reply);
+    ck_assert_msg(reply.status == 200 || seconds_since(began) > 0.05, "%d %s", reply.status,
+                  reply.body);
+    client_close(&client);
+    stop(&f);
+}
+END_TEST
+
 START_TEST(the_end_answers_large_requests)
 {
     struct fixture f;
@@ -276,6 +296,7 @@ int main(void)
         large_requests_can_be_wrong,
         large_requests_learn_of_their_deadline_in_time,
         large_requests_in_vain_are_not_read,
+        large_requests_may_be_the_last,
         the_end_answers_large_requests,
         what_waits_is_bounded_and_ordered,
     };
