@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+enum { CONNECTIONS = 10000 };
+
 static char answer[] = "{\"status\":\"healthy\",\"model_loaded\":true,\"device\":\"cpu\"}";
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
@@ -47,7 +49,8 @@ int main(int argc, char **argv)
     struct rusage usage;
     struct MHD_Daemon *daemon =
         port > 0 ? MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, (unsigned short)port, NULL, NULL,
-                                    on_request, NULL, MHD_OPTION_END)
+                                    on_request, NULL, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
+                                    MHD_OPTION_END)
                  : NULL;
     if (!daemon) {
         fputs("usage: perf_bare PORT, of a port that is free\n", stderr);

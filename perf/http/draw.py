@@ -41,6 +41,15 @@ def write_cost(rows, out):
     table(out, ("model", "library alone, us", "server, us", "more", "requests/s"), lines)
 
 
+def write_floor(rows, out):
+    lines = []
+    for model, connections in dict.fromkeys((row["model"], row["connections"]) for row in rows):
+        found = [row for row in rows if (row["model"], row["connections"]) == (model, connections)]
+        lines.append((model, connections, f"{middle(found, 'rate'):.0f}", f"{middle(found, 'bare_us'):.1f}", f"{middle(found, 'beside'):.0f}"))
+    print("CPU time of a request answered by libmicrohttpd alone, beside a server that computes\n", file=out)
+    table(out, ("model", "connections", "requests/s", "us", "computed beside, requests/s"), lines)
+
+
 def write_matrix(rows, out):
     table(out, ("model", "texts", "connections", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "server CPU s", "load CPU s"),
           [(row["model"], row["texts"], row["connections"], f"{row['per_second']:.0f}", *(f"{row[name]:.1f}" for name in (
@@ -113,7 +122,7 @@ def main():
         result = json.load(file)
     with open(f"{output}.md", "w", encoding="utf-8") as out:
         print(f"{result['cpu']}, {result['cores']} cores.\n", file=out)
-        for part, write in (("layer", write_layer), ("cost", write_cost), ("matrix", write_matrix), ("overload", write_overload)):
+        for part, write in (("layer", write_layer), ("cost", write_cost), ("matrix", write_matrix), ("floor", write_floor), ("overload", write_overload)):
             if part in result:
                 write(result[part], out)
     if "overload" in result:

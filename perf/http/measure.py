@@ -1,6 +1,6 @@
 """Measures a server over HTTP with perf_load; see run.sh.
 
-    measure.py BUILD OUTPUT.json [--parts layer,cost,matrix,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S] [--factors F,...]
+    measure.py BUILD OUTPUT.json [--parts layer,cost,matrix,floor,overload] [--models NAME=PATH,...] [--tsv FILE] [--seconds S] [--factors F,...]
                [--rounds N] [--server-cpus LIST --load-cpus LIST]
 
 Server and load share the machine. For the HTTP layer alone each has a core of its own, and under an overload cores of their own where
@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import resource
+import socket
 import subprocess
 import tempfile
 import threading
@@ -146,10 +147,10 @@ def cpu_count(cpus):
     return sum(span[-1] - span[0] + 1 for span in spans)
 
 
-def thread_seconds(server):
+def thread_seconds(process):
     """CPU time of a server's threads that speak HTTP, which run under SCHED_BATCH, and of all others, nearly all of which compute."""
     http = others = 0
-    for task in (pathlib.Path("/proc") / str(server.process.pid) / "task").iterdir():
+    for task in (pathlib.Path("/proc") / str(process.pid) / "task").iterdir():
         seconds = int((task / "schedstat").read_text().split()[0]) / 1e9
         if os.sched_getscheduler(int(task.name)) == os.SCHED_BATCH:
             http += seconds
@@ -158,24 +159,57 @@ def thread_seconds(server):
     return http, others
 
 
+def watch_threads(process, warm_up, seconds, found):
+    """Adds the cores that a server's threads have while a load is measured."""
+    time.sleep(warm_up + seconds / 10)
+    before, began = thread_seconds(process), time.monotonic()
+    time.sleep(seconds * 0.8)
+    after, elapsed = thread_seconds(process), time.monotonic() - began
+    found.update(http_cores=(after[0] - before[0]) / elapsed, computing_cores=(after[1] - before[1]) / elapsed)
+
+
 def load_watched(build, server, cores, warm_up, seconds, *options):
     """A load that gives way to the server, with the cores that the server's threads had while it was measured."""
     found = {}
-
-    def watch():
-        time.sleep(warm_up + seconds / 10)
-        before, began = thread_seconds(server), time.monotonic()
-        time.sleep(seconds * 0.8)
-        after, elapsed = thread_seconds(server), time.monotonic() - began
-        found.update(http_cores=(after[0] - before[0]) / elapsed, computing_cores=(after[1] - before[1]) / elapsed)
-
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch_threads, args=(server.process, warm_up, seconds, found))
     watcher.start()
     row = with_cpu(server, lambda: load(build, server.port, "--warm-up", warm_up, "--seconds", seconds, "--tick", TICK,
                                         *options, core=cores.load, yields=True))
     watcher.join()
     # of what the load left: does not change with the speed of the machine
     return {**row, **found, "share": found["computing_cores"] / cores.left(row)}
+
+
+def measure_floor(build, models, tsv, seconds, rounds=3):
+    """CPU time of a request that libmicrohttpd alone answers, at ten times what is sustained by a server that computes beside it: what
+    refusing costs at least. Its one thread is scheduled as a server's are that speak HTTP."""
+    rows = []
+    options = texts(tsv).get("SST-2", ("--words", MIXED))
+    for name, path in models.items():
+        server = Server(build, *(("--model", path) if path else ()))
+        sustained = load(build, server.port, "--connections", 64, "--seconds", seconds, *options)["per_second"]
+        for connections in (OPEN_CONNECTIONS // 2, OPEN_CONNECTIONS) * rounds:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            bare = subprocess.Popen(["chrt", "--batch", "0", str(build / "perf" / "perf_bare"), str(port)], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, text=True)
+            time.sleep(0.3)
+            computed, found = {}, {}
+            beside = threading.Thread(target=lambda: computed.update(
+                load(build, server.port, "--connections", 64, "--seconds", seconds + 1, "--warm-up", 1, *options)))
+            watcher = threading.Thread(target=watch_threads, args=(bare, 1, seconds, found))
+            beside.start()
+            watcher.start()
+            row = load(build, port, "--connections", connections, "--rate", 10 * sustained, "--seconds", seconds, "--warm-up", 1,
+                       "--tick", TICK, *options, yields=True)
+            beside.join()
+            watcher.join()
+            bare.communicate("")
+            rows.append({"model": name, "bare_us": found["http_cores"] / row["per_second"] * 1e6, "beside": computed["per_second"], **row})
+            print(name, connections, row["rate"], rows[-1]["bare_us"], rows[-1]["beside"], flush=True)
+        server.stop()
+    return rows
 
 
 def measure_overload(build, models, tsv, seconds, factors, cores, rounds=3):
@@ -245,7 +279,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
-    parser.add_argument("--parts", default="layer,cost,matrix,overload")
+    parser.add_argument("--parts", default="layer,cost,matrix,floor,overload")
     parser.add_argument("--models", default="bundled=")
     parser.add_argument("--tsv")
     parser.add_argument("--seconds", type=float, default=5)
@@ -270,7 +304,7 @@ def main():
                                             Cores(options.server_cpus, options.load_cpus), options.rounds)
             result["apart"] = [options.server_cpus, options.load_cpus] if options.server_cpus else None
         else:
-            measure = {"cost": measure_cost, "matrix": measure_matrix}[part]
+            measure = {"cost": measure_cost, "matrix": measure_matrix, "floor": measure_floor}[part]
             result[part] = measure(options.build, models, options.tsv, options.seconds)
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 

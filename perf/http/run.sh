@@ -5,7 +5,7 @@
 #   perf/http/run.sh BUILD [DIRECTORY] [OPTION...]
 #
 # BUILD is a build tree (build/release); DIRECTORY (default: build/http) takes the result: http.json, http.md and http.png, and the
-# virtual environment that draws. Options go to measure.py: --parts layer,cost,matrix,overload, --models NAME=PATH,NAME=PATH (an empty
+# virtual environment that draws. Options go to measure.py: --parts layer,cost,matrix,floor,overload, --models NAME=PATH,NAME=PATH (an empty
 # path is the bundled model), --tsv FILE with texts such as SST-2's, --seconds for each figure, --factors and
 # --rounds of the overload, --server-cpus 0 --load-cpus 1 to give server and load cores of their own in it.
 set -euo pipefail
