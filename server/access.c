@@ -108,11 +108,12 @@ distil_status server_access_reload(struct server_access *access, distil_error *e
         server_api_keys_free(keys);
         return status;
     }
-    pthread_rwlock_wrlock(&access->lock);
+    /* only here are they replaced: requests need not wait while many keys are compared */
     keys_before = access->keys;
     tokens_before = access->tokens;
     if (keys)
         server_api_keys_inherit(keys, keys_before);
+    pthread_rwlock_wrlock(&access->lock);
     access->keys = keys;
     access->tokens = tokens;
     pthread_rwlock_unlock(&access->lock);
