@@ -61,7 +61,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(len(list(check.check_code(self.root, files))), 2)
 
     def test_notes_and_paths(self):
-        files = self.tree(docs__a_dot_md="A TO" "DO here.\nIn /ro" "ot/x.\nIn ${x}/work/y and a/work/z.\n")
+        files = self.tree(docs__a_dot_md="A TO" "DO here.\nIn /ro" "ot/x.\nIn ${x}/wo" "rk/y and a/wo" "rk/z.\n")
         self.assertEqual(len(list(check.check_text(self.root, files))), 2)
 
     def test_header_that_needs_another(self):
